@@ -213,7 +213,7 @@ func (c *Cluster) prepare(ctx context.Context, cfg Config) error {
 	if err := c.slot.StartReaper(); err != nil {
 		return err
 	}
-	env, err := environment(c.Dir, c.slot.Mark(), append(cfg.Path, cfg.Tools.Dirs()...))
+	env, err := Environment(c.Dir, c.slot.Mark(), append(cfg.Path, cfg.Tools.Dirs()...))
 	if err != nil {
 		return err
 	}
@@ -228,7 +228,7 @@ func (c *Cluster) prepare(ctx context.Context, cfg Config) error {
 func (c *Cluster) writeConfigs(cfg Config, p ports) (err error) {
 	cniPath := ""
 	if c.Bridge {
-		if cniPath, err = c.slot.OwnLeases(cfg.Tools.CNI); err != nil {
+		if cniPath, err = c.slot.OwnLeases(cfg.Tools.CNI, ""); err != nil {
 			return err
 		}
 	}

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// environment is inherited by the children, and through them by raw_exec tasks: the
-// parent's environment without settings that would point them at another cluster.
-func environment(dir, mark string, path []string) ([]string, error) {
+// Environment is inherited by the children of a cluster, and through them by raw_exec
+// tasks: the parent's environment without settings that would point them at another cluster.
+func Environment(dir, mark string, path []string) ([]string, error) {
 	tmp := filepath.Join(dir, "t")
 	if err := os.MkdirAll(tmp, 0o777); err != nil {
 		return nil, fmt.Errorf("make temporary directory: %w", err)

@@ -30,6 +30,9 @@ type Agent struct {
 	Env     []string // Additional environment of its next start.
 	Netns   string   // File of the network namespace of the agent and its commands; empty: the test's.
 
+	// Dial connects in the agent's network, for requests to its gateway; nil: in the test's.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	bin  string // The folder of its programs.
 	cmd  *exec.Cmd
 	done chan struct{} // Closed when the process has ended; ExitCode is valid then.

@@ -27,7 +27,7 @@ func (a *Agent) Get(ctx context.Context, service, path string) (Response, error)
 		return Response{}, err
 	}
 	req.Host = service + "." + Domain
-	return Do(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, req)
+	return Do(&http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: a.Dial}}, req)
 }
 
 // Do sends a request and reads the answer.

@@ -75,10 +75,10 @@ func containsWord(line, word string) bool {
 // machine.
 func (s *Slot) allocations() []string {
 	ids := slices.Clone(s.Allocs)
-	dirs, _ := os.ReadDir(filepath.Join(s.Dir, "n", "alloc")) // No directory: no allocations.
+	dirs, _ := filepath.Glob(filepath.Join(s.Dir, "*", "alloc", "*")) // Of each Nomad; none: no allocations.
 	for _, d := range dirs {
-		if len(d.Name()) == 36 && !slices.Contains(ids, d.Name()) {
-			ids = append(ids, d.Name())
+		if id := filepath.Base(d); len(id) == 36 && !slices.Contains(ids, id) {
+			ids = append(ids, id)
 		}
 	}
 	results, _ := filepath.Glob(filepath.Join(cniResults, "nomad-*"))
@@ -95,12 +95,18 @@ func (s *Slot) allocations() []string {
 // killProcesses ends every process with the mark of the slot, of this cluster or an
 // earlier one.
 func (s *Slot) killProcesses(ctx context.Context) error {
+	return KillProcesses(ctx, marker+"="+s.Dir+":")
+}
+
+// KillProcesses ends every process whose environment has a setting that begins so, and
+// returns when they have ended. The setting must be one that only the caller's have.
+func KillProcesses(ctx context.Context, setting string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
 	for {
-		pids := s.processes()
+		pids := processes(setting)
 		if len(pids) == 0 {
 			return nil
 		}
@@ -117,7 +123,7 @@ func (s *Slot) killProcesses(ctx context.Context) error {
 	}
 }
 
-func (s *Slot) processes() []int {
+func processes(setting string) []int {
 	dirs, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -129,7 +135,7 @@ func (s *Slot) processes() []int {
 			continue
 		}
 		env, err := os.ReadFile(filepath.Join("/proc", d.Name(), "environ"))
-		if err == nil && strings.Contains("\x00"+string(env), "\x00"+marker+"="+s.Dir+":") {
+		if err == nil && strings.Contains("\x00"+string(env), "\x00"+setting) {
 			pids = append(pids, pid)
 		}
 	}

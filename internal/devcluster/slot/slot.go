@@ -67,6 +67,16 @@ func (s *Slot) prefix() string { return fmt.Sprintf("10.213.%d.", s.n) }
 // Subnet is the bridge's, in CIDR notation.
 func (s *Slot) Subnet() string { return s.prefix() + "0/24" }
 
+// Subnets are four quarters of Subnet, for a cluster of several nodes, each with a bridge in
+// a network namespace of its own.
+func (s *Slot) Subnets() []string {
+	var quarters []string
+	for i := range 4 {
+		quarters = append(quarters, fmt.Sprintf("%s%d/26", s.prefix(), i*64))
+	}
+	return quarters
+}
+
 // DynamicPorts are the first and last port that Nomad may give to tasks. They are within
 // its default range.
 func (s *Slot) DynamicPorts() (low, high int) {
