@@ -38,14 +38,32 @@ type leaderJobs interface {
 type leaderNomad struct {
 	leaderJobs
 	lease leadershipProof
+	seen  control.Cluster // Nil: nothing is known of jobs.
 }
 
-// Scale does not read the lock first: it is guarded, frequent, and must not wait for Consul.
+// Scale reads the lock first where instances may end by it: to start some must not wait for
+// Consul, and harms nothing. A clock that stood still with its machine does not tell that
+// another agent leads by now, and before Nomad 2.0.1 the index alone stops nobody.
 func (n leaderNomad) Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error) {
-	if err := n.lease.Certain(); err != nil {
+	var err error
+	if n.raises(namespace, id, count, index) {
+		err = n.lease.Certain()
+	} else {
+		err = n.lease.Confirm(ctx)
+	}
+	if err != nil {
 		return 0, err
 	}
 	return n.leaderJobs.Scale(ctx, namespace, id, count, index, message)
+}
+
+// raises reports whether the job of that very index surely has a lower count.
+func (n leaderNomad) raises(namespace, id string, count int, index uint64) bool {
+	if n.seen == nil {
+		return false
+	}
+	job := n.seen.Job(namespace, id)
+	return job.Running() && job.Index == index && job.Count < count
 }
 
 // Note does not read the lock first: it changes nothing.

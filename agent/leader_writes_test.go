@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/consul/api"
 
 	"github.com/wadi-run/wadi"
+	"github.com/wadi-run/wadi/scheduler"
 )
 
 // deposed is the term of an agent that no longer leads. It may not know that yet.
@@ -68,19 +69,32 @@ func TestLeader_DeposedOrdersNoInstanceToLeave(t *testing.T) {
 	}
 }
 
+// seen are jobs as the event stream knows them.
+type seen map[string]scheduler.JobState
+
+func (s seen) Job(_, id string) scheduler.JobState                      { return s[id] }
+func (s seen) Endpoints(_, _ string) ([]wadi.Endpoint, <-chan struct{}) { return nil, nil }
+func (s seen) Diagnosis(_, _ string) wadi.Diagnosis                     { return wadi.Diagnosis{} }
+
+func scaled(n leaderNomad, count int, index uint64) error {
+	_, err := n.Scale(context.Background(), "default", "hello-00001", count, index, "for the test")
+	return err
+}
+
 // A deposed leader makes no write that is outside the lock's transactions.
 func TestLeader_DeposedChangesNothing(t *testing.T) {
 	ctx := t.Context()
 	for _, term := range []deposed{{knows: true}, {knows: false}} {
 		r := &reached{}
-		n, e := leaderNomad{r, term}, leaderEntries{r, term}
+		n, e := leaderNomad{r, term, seen{"hello-00001": {Exists: true, Count: 1, Index: 7}}}, leaderEntries{r, term}
 		_, registered := n.Register(ctx, nil, 1, 7)
 		calls := map[string]error{
 			"register": registered, "stop": n.Stop(ctx, "default", "hello-00001"), "purge": n.Purge(ctx, "default", "hello-00001"),
+			"scale down": scaled(n, 0, 7), "scale in a later state": scaled(n, 2, 8), "scale what is not known": scaled(n, 0, 0),
 			"set entry": e.SetEntry(ctx, nil, 7), "delete entry": e.DeleteEntry(ctx, api.ServiceResolver, "hello", 7),
 		}
 		if term.knows {
-			_, calls["scale"] = n.Scale(ctx, "default", "hello-00001", 1, 7, "for the test")
+			calls["scale up"] = scaled(n, 2, 7)
 		}
 		for what, err := range calls {
 			if !errors.Is(err, wadi.ErrNotLeading) {

@@ -57,7 +57,7 @@ func TestSweeper_ConsulThatLostEverything(t *testing.T) {
 // over what it has not read.
 func TestSweeper_ReadsForItself(t *testing.T) {
 	term := unconnected(t).terms().newTerm(&consul.Term{})
-	if term.sweeper.Store == term.controller.Store {
+	if any(term.sweeper.Store) == any(term.controller.Store) {
 		t.Error("sweeper and controller have one writer")
 	}
 }

@@ -93,9 +93,10 @@ func (ts *terms) lead(ctx context.Context, lock *consul.Term) error {
 }
 
 func (ts *terms) newTerm(lock *consul.Term) *term {
+	cluster := controlCluster{ts.watcher}
 	t := &term{
 		terms: ts, lease: lock, metrics: prometheus.NewRegistry(), writer: ts.store.Writer(lock.Lock),
-		jobs: leaderNomad{controlNomad{ts.nomad}, lock}, cluster: controlCluster{ts.watcher}, autoscaler: control.NewAutoscaler(),
+		jobs: leaderNomad{controlNomad{ts.nomad}, lock, cluster}, cluster: cluster, autoscaler: control.NewAutoscaler(),
 	}
 	t.metrics.MustRegister(ts.decisions)
 	t.meter = measure.New(ts.nomad, ts.log, t.metrics)

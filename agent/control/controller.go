@@ -28,11 +28,12 @@ import (
 // wadi.ErrConflict when index is not the job's modify index any more; an index of 0 means
 // that the job must not exist.
 type JobKeeper interface {
-	JobReader
+	JobEmptier
 	// Register registers a stored job with count and returns the new modify index.
 	Register(ctx context.Context, job json.RawMessage, count int, index uint64) (uint64, error)
 	// Stop ends a job's instances and keeps the job. A job that does not exist is no error.
-	// Nomad guards neither this nor Purge: callers read the job just before.
+	// Nomad guards neither this nor Purge: callers set the count to zero just before, or see
+	// that it is.
 	Stop(ctx context.Context, namespace, id string) error
 	// Purge stops a job and forgets it. A job that does not exist is no error.
 	Purge(ctx context.Context, namespace, id string) error

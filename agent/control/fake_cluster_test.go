@@ -52,6 +52,9 @@ func (v view) Endpoints(_, id string) ([]wadi.Endpoint, <-chan struct{}) {
 			a.lacks.tell(&ep)
 			eps = append(eps, ep)
 		}
+		for _, a := range j.leaves {
+			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Running: true, Node: "node-of-" + a.id, KillAfter: v.killAfter, Metrics: "127.0.0.1:1", Stopping: true})
+		}
 		for i, a := range j.allocs {
 			eps = append(eps, wadi.Endpoint{Revision: id, Instance: a.id, Index: i, Running: true, Node: "node-of-" + a.id, KillAfter: v.killAfter, Metrics: "127.0.0.1:1", Stopping: j.Stopped})
 			a.lacks.tell(&eps[len(eps)-1])

@@ -92,6 +92,7 @@ type job struct {
 	body   string
 	allocs []alloc
 	ended  []alloc // Those that lacked their image, at most five.
+	leaves []alloc // Those that take the cluster's ends to end.
 }
 
 type alloc struct {
@@ -142,6 +143,10 @@ func (c *cluster) set(id, body string, count int) uint64 {
 	}
 	for _, a := range j.allocs[count:] {
 		j.end(a)
+		if c.ends > 0 {
+			j.leaves = append(j.leaves, a)
+			time.AfterFunc(c.ends, func() { c.mu.Lock(); j.leaves = nil; c.change(); c.mu.Unlock() })
+		}
 	}
 	j.allocs = j.allocs[:count]
 	c.change()

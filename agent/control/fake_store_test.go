@@ -18,6 +18,13 @@ func (c *cluster) Watch(ctx context.Context, changed func([]string)) error {
 	return nil
 }
 
+func (c *cluster) LoadSome(ctx context.Context, names []string, loaded func(string, wadi.Stored, error)) {
+	for _, name := range names {
+		st, err := c.Load(ctx, name)
+		loaded(name, st, err)
+	}
+}
+
 func (c *cluster) Load(_ context.Context, name string) (wadi.Stored, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/wadi-run/wadi"
@@ -23,9 +24,36 @@ func jobUnchanged(ctx context.Context, jobs JobReader, namespace, id string, ind
 	return job, err == nil && job.Exists && job.Index == index, err
 }
 
+// JobEmptier ends the instances of a job by a call that Nomad guards.
+type JobEmptier interface {
+	JobReader
+	// Scale sets the count and returns the new modify index; wadi.ErrConflict when index is
+	// not the job's modify index any more.
+	Scale(ctx context.Context, namespace, id string, count int, index uint64, message string) (uint64, error)
+}
+
+// emptied ends a job's instances before it is stopped or purged, if it is still the one of
+// index. Nomad guards neither of these, but it does guard the count: what was started since the
+// job was seen stays, and the job is not same. A job whose count Nomad does not change, as one
+// that was edited to have deployments, is as it was seen.
+func emptied(ctx context.Context, jobs JobEmptier, namespace, id string, index uint64, why string) (job scheduler.JobState, same bool, err error) {
+	job, same, err = jobUnchanged(ctx, jobs, namespace, id, index)
+	if err != nil || !same || !job.Running() || job.Count == 0 {
+		return job, same, err
+	}
+	_, err = jobs.Scale(ctx, namespace, id, 0, index, why)
+	switch {
+	case errors.Is(err, wadi.ErrConflict):
+		return job, false, nil
+	case wadi.StatusOfError(err) != http.StatusInternalServerError || ctx.Err() != nil:
+		return job, false, err
+	}
+	return job, true, nil
+}
+
 // stopJob ends a job's instances.
 func (c *Controller) stopJob(ctx context.Context, s *service, a scheduler.Action) error {
-	if _, same, err := jobUnchanged(ctx, c.Jobs, s.Service.Namespace, a.Revision, a.Index); err != nil || !same {
+	if _, same, err := emptied(ctx, c.Jobs, s.Service.Namespace, a.Revision, a.Index, a.Reason); err != nil || !same {
 		return err // The next pass plans anew.
 	}
 	if err := c.Jobs.Stop(ctx, s.Service.Namespace, a.Revision); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,13 +18,16 @@ type ServiceReader interface {
 	// Watch calls changed with the names of services that were submitted or deleted, all
 	// of them at first, until ctx ends.
 	Watch(ctx context.Context, changed func(services []string)) error
-	// Load reads a service; wadi.ErrNotFound when it is gone. With wadi.ErrUnreadable it
-	// returns what can be read.
-	Load(ctx context.Context, service string) (wadi.Stored, error)
+	// LoadSome reads services, and calls loaded for each; with wadi.ErrNotFound when it is
+	// gone, with wadi.ErrUnreadable and what can be read.
+	LoadSome(ctx context.Context, services []string, loaded func(service string, st wadi.Stored, err error))
 }
 
-// loadsAtOnce bounds the services that are read from the store at a time.
-const loadsAtOnce = 8
+// loadsAtOnce times loadsTogether bounds the services that are read from the store at a time.
+const (
+	loadsAtOnce   = 4
+	loadsTogether = 16 // In one call.
+)
 
 // loadFailure is why a service could not be read, and when it is read again.
 type loadFailure struct {
@@ -45,24 +49,27 @@ func (c *Controller) loadAll(ctx context.Context, names map[string]bool) (some b
 	var g errgroup.Group
 	g.SetLimit(loadsAtOnce)
 	now := time.Now()
+	due := make([]string, 0, len(names))
 	for name := range names {
-		mu.Lock()
-		early := now.Before(c.loadFailures[name].again)
-		mu.Unlock()
-		if early {
+		if now.Before(c.loadFailures[name].again) {
 			c.inbox.later(name)
 			continue
 		}
+		due = append(due, name)
+	}
+	slices.Sort(due)
+	for together := range slices.Chunk(due, loadsTogether) {
 		g.Go(func() error {
 			ctx, cancel := context.WithTimeout(ctx, actionTimeout)
 			defer cancel()
-			st, err := c.Store.Load(ctx, name)
-			if errors.Is(err, wadi.ErrUnreadable) {
-				err = errors.Join(err, c.reportUnreadable(ctx, name, st.Status, err))
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			some = c.loaded(ctx, name, st, err) || some
+			c.Store.LoadSome(ctx, together, func(name string, st wadi.Stored, err error) {
+				if errors.Is(err, wadi.ErrUnreadable) {
+					err = errors.Join(err, c.reportUnreadable(ctx, name, st.Status, err))
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				some = c.loaded(ctx, name, st, err) || some
+			})
 			return nil
 		})
 	}

@@ -14,9 +14,9 @@ import (
 
 // JobStopper is how the sweeper reads and stops jobs.
 type JobStopper interface {
-	JobReader
-	// Stop ends a job's instances and keeps the job. Nomad does not guard it: callers read
-	// the job just before.
+	JobEmptier
+	// Stop ends a job's instances and keeps the job. Nomad does not guard it: callers set the
+	// count to zero just before.
 	Stop(ctx context.Context, namespace, id string) error
 }
 
@@ -126,7 +126,7 @@ func (s *Sweeper) serviceGone(ctx context.Context, j scheduler.OwnJob) (bool, er
 
 // stop stops an orphan, if it still is what was seen.
 func (s *Sweeper) stop(ctx context.Context, o scheduler.Orphan) error {
-	job, same, err := jobUnchanged(ctx, s.Jobs, o.Namespace, o.ID, o.Index)
+	job, same, err := emptied(ctx, s.Jobs, o.Namespace, o.ID, o.Index, "its service is not stored")
 	if err != nil || !same || !job.Running() {
 		return err
 	}

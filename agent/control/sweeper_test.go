@@ -2,6 +2,7 @@ package control_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"testing"
@@ -41,13 +42,19 @@ func (s *shelf) Load(_ context.Context, service string) (wadi.Stored, error) {
 type swept struct {
 	mu      *sync.Mutex
 	index   uint64
+	count   int
+	scaling error // Of the next scaling.
 	stopped []string
 }
 
 func (n *swept) Job(context.Context, string, string) (scheduler.JobState, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return scheduler.JobState{Exists: true, Index: n.index}, nil
+	return scheduler.JobState{Exists: true, Index: n.index, Count: n.count}, nil
+}
+
+func (n *swept) Scale(context.Context, string, string, int, uint64, string) (uint64, error) {
+	return n.index, n.scaling
 }
 
 func (n *swept) Stop(_ context.Context, namespace, id string) error {
@@ -71,6 +78,11 @@ func TestSweeper(t *testing.T) {
 		"it is not understood":      {func(s *shelf, _ *swept) { s.services["hello"] = "?" }, false},
 		"another is not understood": {func(s *shelf, _ *swept) { s.services["newer"] = "?" }, true},
 		"the job was changed since": {func(_ *shelf, n *swept) { n.index++ }, false},
+		"it has instances":          {func(_ *shelf, n *swept) { n.count = 2 }, true},
+		// Between the read and the stop, which Nomad does not guard.
+		"it is started just then": {func(_ *shelf, n *swept) { n.count, n.scaling = 1, wadi.ErrConflict }, false},
+		"nomad is away":           {func(_ *shelf, n *swept) { n.count, n.scaling = 1, wadi.ErrUnavailable }, false},
+		"it can't be scaled":      {func(_ *shelf, n *swept) { n.count, n.scaling = 1, errors.New("it has a deployment") }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -199,7 +199,7 @@ func (w *Waker) register(ctx context.Context, route wadi.Route, revision string,
 
 // undoRegister purges a job that this wake registered, unless it has changed since.
 func (w *Waker) undoRegister(ctx context.Context, route wadi.Route, revision string, index uint64) error {
-	_, same, err := jobUnchanged(ctx, readWithin{w.Jobs}, route.Namespace, revision, index)
+	_, same, err := emptied(ctx, w.Jobs, route.Namespace, revision, index, "its service was deleted meanwhile")
 	if err == nil && same {
 		err = w.Purger.Purge(ctx, route.Namespace, revision)
 	}

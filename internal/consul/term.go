@@ -70,6 +70,9 @@ func (t *Term) Confirm(ctx context.Context) error {
 	if errors.Is(err, wadi.ErrNotLeading) {
 		t.end(err)
 	}
+	if err == nil {
+		err = t.Certain() // The process may have been paused while it waited.
+	}
 	return err
 }
 

@@ -48,20 +48,68 @@ func (w *Writer) fenced(ops ...consul.Op) []consul.Op {
 // index is gone: [wadi.ErrNotFound]. With [wadi.ErrUnreadable] Load returns the readable
 // part. An unreadable status is zero, because the leader makes it anew.
 func (w *Writer) Load(ctx context.Context, service string) (wadi.Stored, error) {
-	ops := []consul.Op{
-		{Verb: consul.Read, Key: w.key(kindSpec, service)},
-		{Verb: consul.Read, Key: w.key(kindState, service)},
-		{Verb: consul.Read, Key: w.key(kindStatus, service)},
-		{Verb: consul.Read, Key: w.key(kindRoute, service)},
-		{Verb: consul.Read, Key: w.key(kindOverride, service)},
-		{Verb: consul.Read, Key: w.key(kindMark, service)},
-		{Verb: consul.Read, Key: w.key(kindIndex, service)},
-		{Verb: consul.ReadTree, Key: w.key(kindRevision, service, "")},
-	}
+	ops := w.loadOps(service)
 	pairs, err := w.kv.Txn(ctx, ops)
 	if err != nil {
 		return wadi.Stored{}, fmt.Errorf("load %s: %w", service, err)
 	}
+	return w.loaded(service, ops, pairs)
+}
+
+// loadsAtOnce is how many services one transaction can read.
+const loadsAtOnce = consul.MaxTxnOps / 8
+
+// LoadSome is Load for several services, and calls loaded with what that would return for each.
+// It reads some at the same moment: a new leader has thousands to read.
+func (w *Writer) LoadSome(ctx context.Context, services []string, loaded func(service string, st wadi.Stored, err error)) {
+	for some := range slices.Chunk(services, loadsAtOnce) {
+		var ops []consul.Op
+		for _, service := range some {
+			ops = append(ops, w.loadOps(service)...)
+		}
+		pairs, err := w.kv.Txn(ctx, ops)
+		for _, service := range some {
+			if err != nil {
+				loaded(service, wadi.Stored{}, fmt.Errorf("load %s: %w", service, err))
+				continue
+			}
+			st, err := w.loaded(service, w.loadOps(service), w.pairsOf(service, &pairs))
+			loaded(service, st, err)
+		}
+	}
+}
+
+// pairsOf cuts a service's pairs off the rest of a transaction's.
+func (w *Writer) pairsOf(service string, rest *[]consul.Pair) []consul.Pair {
+	all := *rest
+	n := 0
+	for n < len(all) && w.isOf(service, all[n].Key) {
+		n++
+	}
+	*rest = all[n:]
+	return all[:n]
+}
+
+// isOf reports whether a key that Load reads is one of the service.
+func (w *Writer) isOf(service, key string) bool {
+	of, rest, _ := strings.Cut(strings.TrimPrefix(key, w.prefix), "/")
+	if kind(of) == kindRevision {
+		rest, _, _ = strings.Cut(rest, "/")
+	}
+	return rest == service
+}
+
+// loadOps are the operations of Load, revisions last.
+func (w *Writer) loadOps(service string) []consul.Op {
+	ops := make([]consul.Op, 0, 8)
+	for _, k := range []kind{kindSpec, kindState, kindStatus, kindRoute, kindOverride, kindMark, kindIndex} {
+		ops = append(ops, consul.Op{Verb: consul.Read, Key: w.key(k, service)})
+	}
+	return append(ops, consul.Op{Verb: consul.ReadTree, Key: w.key(kindRevision, service, "")})
+}
+
+// loaded is a service from the pairs of its operations.
+func (w *Writer) loaded(service string, ops []consul.Op, pairs []consul.Pair) (wadi.Stored, error) {
 	for i, op := range ops[:len(ops)-1] { // Consul leaves out keys without the right to read.
 		if i >= len(pairs) || pairs[i].Key != op.Key {
 			return wadi.Stored{}, fmt.Errorf("load %s: %s is not readable: %w", service, op.Key, wadi.ErrOwnRight)
