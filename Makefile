@@ -88,6 +88,11 @@ soak: tools build ## mixed services under load for an hour (SOAK_FOR=10m): nothi
 	@echo "== soak: $(or $(SOAK_FOR),1h)"
 	$(GO) run ./test/soak -for $(or $(SOAK_FOR),1h)
 
+.PHONY: chaos
+chaos: tools build ## random faults for an hour (CHAOS_FOR=10m, CHAOS_SEED=N): what Wadi promises holds
+	@echo "== chaos: $(or $(CHAOS_FOR),1h)"
+	$(GO) run -tags e2e ./test/chaos -for $(or $(CHAOS_FOR),1h) -seed $(or $(CHAOS_SEED),0)
+
 .PHONY: bench
 bench: tools build ## benchmarks on the real stack
 	@echo "== bench: benchmarks"

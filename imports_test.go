@@ -117,6 +117,7 @@ var arrows = map[string][]string{
 	"test/harness/nodes":            anything,
 	"test/demo":                     anything,
 	"test/soak":                     anything,
+	"test/chaos":                    anything,
 	"test/acme":                     anything,
 	"test/api":                      anything,
 	"test/assets":                   anything,

@@ -24,7 +24,8 @@ type result struct {
 	Levels   []level       `json:"levels"`
 	Brief    int           `json:"brief"`  // Queue-proxies that did not live long enough to be judged.
 	Missed   int           `json:"missed"` // Readings.
-	Wrong    []string      `json:"wrong"`  // Why it has not passed.
+	Late     time.Duration `json:"late_ns"`
+	Wrong    []string      `json:"wrong"` // Why it has not passed.
 }
 
 // zero is in how many rests a service went to zero.
@@ -42,13 +43,17 @@ type level struct {
 	unit float64
 }
 
+// lateness is how late this program may be before the table says so: what
+// failed then need not be Wadi's fault. It is no excuse: the run has failed all the same.
+const lateness = time.Second
+
 // maxMissed is the share of readings that may be missed: more, and flat means nothing.
 const maxMissed = 0.05
 
 // result judges what was seen. A run that was cut short is judged by what it has.
 func (s *soaking) result(asked time.Duration) *result {
 	length := min(asked, time.Since(s.traffic.began))
-	r := &result{Length: length, Total: s.traffic.total(), Rests: len(s.rests.cycles), Missed: s.sampler.missed}
+	r := &result{Length: length, Total: s.traffic.total(), Rests: len(s.rests.cycles), Missed: s.sampler.missed, Late: s.late}
 	s.traffic.mu.Lock()
 	for _, c := range s.traffic.counts {
 		r.Counts = append(r.Counts, *c)
@@ -157,6 +162,9 @@ func (r *result) table(out io.Writer) error {
 	fmt.Fprintf(w, "\n%d queue-proxies came and went, or lived too short to be judged\n", r.Brief)
 	for _, z := range r.Zero {
 		fmt.Fprintf(w, "%s was at zero in %d of %d rests\n", z.Service, z.Times, r.Rests)
+	}
+	if r.Late > lateness {
+		fmt.Fprintf(w, "the machine was too busy: this program was up to %v late. An agent that can't pass its check of 4 s is lost to Consul, and its callers are refused\n", r.Late.Round(100*time.Millisecond))
 	}
 	for _, f := range r.Failures {
 		fmt.Fprintln(w, "failed:", f)

@@ -29,6 +29,7 @@ type soaking struct {
 	traffic *traffic
 	sampler *sampler
 	rests   rests
+	late    time.Duration // How late this program itself was at worst.
 }
 
 // soak starts everything, sends the traffic, judges, and always stops what it has started.
@@ -137,7 +138,8 @@ func (s *soaking) watch(ctx context.Context) {
 	printed := time.Duration(0)
 	for {
 		select {
-		case <-tick.C:
+		case due := <-tick.C:
+			s.late = max(s.late, time.Since(due))
 		case <-ctx.Done():
 			return
 		}
