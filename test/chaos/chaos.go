@@ -58,7 +58,6 @@ func (c *chaos) run(ctx context.Context) (err error) {
 		err = c.step(ctx, w, next, time.Since(began))
 	}
 	interrupted := ctx.Err() != nil
-	// What is left after a failure is no news.
 	left := stop(ctx, w)
 	fmt.Fprintf(c.out, "chaos: seed %d: %d steps in %v, %d requests, %d of them failed as was allowed\n",
 		c.seed, len(c.done), time.Since(began).Round(time.Second), c.sent, c.failed)
@@ -66,7 +65,8 @@ func (c *chaos) run(ctx context.Context) (err error) {
 	case interrupted:
 		return errors.Join(errors.New("interrupted"), left)
 	case err != nil:
-		return errors.Join(fmt.Errorf("seed %d, step %d: %w", c.seed, len(c.done), err), c.search(ctx), left)
+		fmt.Fprintf(c.out, "chaos: step %d: %v\n", len(c.done), err) // Before the search, which takes long.
+		return errors.Join(fmt.Errorf("seed %d failed at step %d", c.seed, len(c.done)), c.search(ctx), left)
 	case left != nil:
 		return fmt.Errorf("seed %d: at the end: %w", c.seed, left)
 	}
