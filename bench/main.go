@@ -48,6 +48,7 @@ func benchmarks() []benchmark {
 		{name: "dataplane", about: "CPU of the queue-proxy against other proxies; needs no cluster", alone: true, run: small},
 		{name: "latency", about: "how long small requests take, against other proxies; needs no cluster", alone: true, run: latency},
 		{name: "bodies", about: "what a second of CPU moves, against other proxies; needs no cluster", alone: true, run: bodies},
+		{name: "takeover", about: "how soon another agent leads, and a leader of 2,000 services decides", run: takeover},
 		{name: "scaling", about: "the autoscaler: passes, memory, wakes, statistics; needs no cluster", alone: true, run: scaling},
 		{name: "scale", about: "an agent with 10, 100 and 1,000 services at zero, 50 woken at once, config entries", alone: true, run: atScale(scaleShort)},
 		{name: "scale5000", about: "the same with 5,000 services, 500 woken, 20,000 instances; takes long, only by name", alone: true, long: true, run: atScale(scaleWhole)},
