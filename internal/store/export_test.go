@@ -34,3 +34,15 @@ func (s *Store) Indexes(ctx context.Context) (map[string]Index, error) { return 
 func (s *Store) WatchIndex(ctx context.Context, fn func(map[string]Index)) error {
 	return watch(ctx, s, kindIndex, true, func(now map[string]Index, _ map[string]bool) { fn(now) })
 }
+
+// Lifting is the store with migrations of a kind.
+func (s *Store) Lifting(k string, lifts ...func(json.RawMessage) (json.RawMessage, error)) *Store {
+	s.codec.migrations = map[kind][]migration{}
+	for _, m := range lifts {
+		s.codec.migrations[kind(k)] = append(s.codec.migrations[kind(k)], m)
+	}
+	return s
+}
+
+// DecodeAs decodes a value of any kind.
+func (c Codec) DecodeAs(k string, b []byte, v any) error { return c.c.decode(kind(k), b, v) }

@@ -51,7 +51,9 @@ func BenchmarkLoad(b *testing.B) {
 	for _, atOnce := range []int{1, 16} {
 		b.Run(fmt.Sprintf("%d in a transaction", atOnce), func(b *testing.B) {
 			before := cpu(b)
-			defer func() { b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N*services), "own-CPU-µs/service") }()
+			defer func() {
+				b.ReportMetric(float64((cpu(b)-before).Microseconds())/float64(b.N*services), "own-CPU-µs/service")
+			}()
 			for b.Loop() {
 				var g errgroup.Group
 				g.SetLimit(workers)
