@@ -56,14 +56,15 @@ func TestInvariants_SeeWhatIsWrong(t *testing.T) {
 // Only what the fault allows may fail, and what callers saw is kept once.
 func TestJudge_AllowsOnlyWhatTheFaultSays(t *testing.T) {
 	at := time.Unix(100, 0)
-	w := &World{Hit: Hit{Agent: "wadi-1", Broken: at}}
+	w := &World{Hit: Hit{Agent: "wadi-1", Began: at.Add(-100 * time.Millisecond), Broken: at}}
 	f := Fault{Allowed: []Allowed{inFlightAtAgent}}
 	before, after := at.Add(-time.Second), at.Add(time.Second)
-	allowed := Result{Number: 1, Via: "wadi-1", Began: before, Err: "EOF"}
+	allowed := Result{Number: 1, Via: "wadi-1", Began: before, Ended: after, Err: "EOF"}
 	for _, r := range []Result{
-		{Number: 2, Via: "wadi-2", Began: before, Err: "EOF"},
-		{Number: 3, Via: "wadi-1", Began: after, Err: "EOF"},
-		{Number: 4, Via: "wadi-1", Began: before, Status: 503},
+		{Number: 2, Via: "wadi-2", Began: before, Ended: after, Err: "EOF"},
+		{Number: 3, Via: "wadi-1", Began: after, Ended: after, Err: "EOF"},
+		{Number: 4, Via: "wadi-1", Began: before, Ended: after, Status: 503},
+		{Number: 6, Via: ViaMesh, Began: before, Ended: before, Status: 503},
 	} {
 		var row Row
 		if err := w.judge(f, &row, []Result{allowed, r}, nil); err == nil || strings.Contains(err.Error(), "#1 ") {
