@@ -50,8 +50,8 @@ units: ## unit tests with the race detector, and the arrows between packages
 # Each of these end-to-end folders has the machine for itself: they measure, or send much. All
 # others run several at a time, as they mostly wait: those that take longest first, and the unit
 # tests, which keep a processor busy, at the end. A new folder is one of the others.
-ALONE   = /test/(attacks|dataplane|scaling|smuggling|traffic)$$
-LONGEST = /test/(faults|mesh|docker|e2e|rights|matrix)$$
+ALONE   = /test/(attacks|dataplane|matrix|scaling|smuggling|traffic)$$
+LONGEST = /test/(faults|mesh|docker|e2e|rights)$$
 AT_ONCE ?= 3
 
 .PHONY: e2e
