@@ -33,7 +33,11 @@ func (c *chaos) sequence(mesh bool) *sequence {
 	for _, f := range matrix.Faults() {
 		if !f.Mesh || mesh {
 			c.faults[f.Name] = f
-			all = append(all, kind{f.Name, f.Group})
+			group := f.Group
+			if group == matrix.GroupNetwork {
+				group = matrix.GroupResources // See matrix.Both.
+			}
+			all = append(all, kind{f.Name, group})
 		}
 	}
 	return newSequence(c.seed, all)

@@ -20,23 +20,24 @@ var breakOrder = []string{GroupServices, GroupInstances, GroupAgents, GroupBacke
 // asked for the second.
 const betweenMends = time.Minute
 
-// Both breaks two things at once, of different groups. Nothing is promised about answers while
+// Both breaks two things at once, of different groups; not one of the network and one of the
+// resources, which are both prepared before. Nothing is promised about answers while
 // both are broken, but all that holds for any fault holds afterwards, and the invariants do.
 func Both(a, b Fault) Fault {
 	if slices.Index(breakOrder, a.Group) > slices.Index(breakOrder, b.Group) {
 		a, b = b, a
 	}
 	hits := new([2]Hit) // What each has hit: World.Hit holds one.
-	f := Fault{
-		Name: a.Name + ", and " + b.Name, Group: b.Group, Promise: b.Promise, Mesh: a.Mesh || b.Mesh, For: max(a.For, b.For),
-		Break: func(ctx context.Context, w *World) (func(context.Context) error, error) {
-			return breakBoth(ctx, w, a, b, hits)
-		},
-		Allowed: []Allowed{{
-			Why: "while both are broken",
-			Is:  func(h Hit, r Result) bool { return r.Began.Before(h.Mended) && r.Ended.After(h.Began) },
-		}},
+	f := b              // With all that it needs before it can be broken.
+	f.Name, f.Short, f.Mesh, f.For = a.Name+", and "+b.Name, false, a.Mesh || b.Mesh, max(a.For, b.For)
+	f.During, f.After = nil, nil
+	f.Break = func(ctx context.Context, w *World) (func(context.Context) error, error) {
+		return breakBoth(ctx, w, a, b, hits)
 	}
+	f.Allowed = []Allowed{{
+		Why: "while both are broken",
+		Is:  func(h Hit, r Result) bool { return r.Began.Before(h.Mended) && r.Ended.After(h.Began) },
+	}}
 	for i, one := range []Fault{a, b} {
 		for _, allowed := range one.Allowed {
 			f.Allowed = append(f.Allowed, Allowed{Why: allowed.Why, Is: func(h Hit, r Result) bool {
