@@ -141,7 +141,7 @@ const (
 // stream exchanges lines in both directions within one request.
 func stream(ctx context.Context, e *entrance, service string, n int64) error {
 	in, out := io.Pipe()
-	defer out.Close()
+	defer func() { _ = out.Close() }() // A pipe's end always closes.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.agent.URL("/duplex"), in)
 	if err != nil {
 		return err

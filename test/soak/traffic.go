@@ -82,8 +82,7 @@ type traffic struct {
 	began     time.Time
 	entrances []*entrance
 
-	number  atomic.Int64 // Of the last request; each has its own.
-	running sync.WaitGroup
+	number atomic.Int64 // Of the last request; each has its own.
 
 	mu       sync.Mutex // Guards the fields below.
 	counts   map[string]*count
