@@ -14,6 +14,7 @@ import (
 // Two faults are broken in the order that their groups need, and what each allows is judged
 // by what that one has hit.
 func TestBoth_KeepsTheHitsApart(t *testing.T) {
+	atHit := Allowed{Why: "before it was broken, at what was hit", Is: func(h Hit, r Result) bool { return r.Via == h.Agent && r.Began.Before(h.Broken) }}
 	var done []string
 	note := func(name, group, agent string, err error) Fault {
 		return Fault{
@@ -23,7 +24,7 @@ func TestBoth_KeepsTheHitsApart(t *testing.T) {
 				w.Hit.Agent = agent
 				return nil, err
 			},
-			Allowed: []Allowed{inFlightAtAgent},
+			Allowed: []Allowed{atHit},
 		}
 	}
 	w := &World{Hit: Hit{Began: time.Now()}}
