@@ -58,7 +58,7 @@ func TestServing_BadRevision(t *testing.T) {
 	o := options{}
 	stack.Deploy(t, hello("bad", o))
 	l := startLoad(t, stack.Client(t), harnesstest.URL("bad", "/"), 20*time.Millisecond)
-	o.env, o.timeout = map[string]string{"FAIL_START": "1"}, `progress = "15s"`
+	o.env, o.timeout = map[string]string{"FAIL_START": "1"}, `progress = "40s"` // A busy machine has to know the reason by then.
 	stack.Submit(t, hello("bad", o))
 	var s wadi.Status
 	err := harness.Eventually(t.Context(), harnesstest.WaitLong, func() error {
