@@ -96,7 +96,18 @@ activator {
 // there.
 func (a *Agent) configs() []string {
 	base := strings.TrimSuffix(a.Config, ".hcl")
-	return []string{a.Config, base + "-tokens.hcl", base + "-extra.hcl"}
+	return []string{a.Config, base + "-tokens.hcl", base + "-extra.hcl", a.amended()}
+}
+
+func (a *Agent) amended() string { return strings.TrimSuffix(a.Config, ".hcl") + "-amended.hcl" }
+
+// Amend has HCL win over the rest of its configuration, from its next start on. It replaces
+// what Amend was called with before; with an empty text nothing is amended.
+func (a *Agent) Amend(hcl string) error {
+	if err := os.WriteFile(a.amended(), []byte(hcl), 0o600); err != nil {
+		return fmt.Errorf("amend configuration: %w", err)
+	}
+	return nil
 }
 
 // TokensFile is the file of its configuration with its tokens, in a stack with ACLs. What

@@ -21,6 +21,9 @@ type Fault struct {
 	Short bool // Part of the short form, which CI runs.
 	Mesh  bool // It needs the mesh.
 
+	// Prepare makes the world breakable, before the row begins. It may be nil.
+	Prepare func(ctx context.Context, w *World) error
+
 	// Break breaks it. The mend that it returns may be nil, if what is broken mends itself;
 	// Wadi and its callers do nothing for a mend. Break says in w.Hit what it has broken.
 	Break func(ctx context.Context, w *World) (mend func(context.Context) error, err error)
@@ -134,5 +137,7 @@ func Faults() []Fault {
 		instanceFaults(),
 		serviceFaults(),
 		backendFaults(), // Late, see saved.
+		networkFaults(),
+		clockFaults(),
 	)
 }

@@ -40,6 +40,7 @@ func Elsewhere() map[string][]Proof {
 		},
 		"a right is missing, so that Nomad or Consul answer with nothing instead of an error": {
 			{"TestRemoved_EachOfThePolicies", "test/rights/removed_test.go"},
+			{"TestReads_AnsweredWithNothing", "internal/store/lying_reads_test.go"},
 		},
 		"callers are slow, huge, many or malformed": {
 			{"TestAttack_RequestFlood", "test/attacks/flood_test.go"},

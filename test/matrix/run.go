@@ -29,6 +29,11 @@ var ErrUnsettled = errors.New("before anything is broken")
 // was not as promised. The world is as before when Run returns without an error.
 func (w *World) Run(ctx context.Context, f Fault) (Row, error) {
 	row := Row{Fault: f}
+	if f.Prepare != nil {
+		if err := f.Prepare(limited(ctx, mendWithin), w); err != nil {
+			return row, fmt.Errorf("%s: prepare: %w", f.Name, err)
+		}
+	}
 	if err := w.Settle(ctx, time.Now()); err != nil {
 		return row, fmt.Errorf("%w: %w", ErrUnsettled, err)
 	}

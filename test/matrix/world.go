@@ -42,7 +42,10 @@ type World struct {
 	Hit  Hit // Of the fault that runs.
 
 	ledger string // File of the apps.
-	stop   []func(context.Context) error
+
+	consulAddr, nomadAddr string             // As the agents are configured.
+	proxies               map[string]proxies // By the agent's name; nil before withProxies.
+	stop                  []func(context.Context) error
 }
 
 // Options of a world.
@@ -63,6 +66,7 @@ func Start(ctx context.Context, o Options) (*World, error) {
 		Dir: stack.Cluster.Dir, Mesh: stack.Cluster.Bridge, ledger: filepath.Join(stack.Dir, "ledger"),
 		NomadServer: stack.Cluster.Nomad, NomadClient: stack.Cluster.NomadClientAgent,
 		ConsulServer: stack.Cluster.Consul, ConsulClient: stack.Cluster.ConsulClientAgent,
+		consulAddr: stack.Cluster.ConsulAddr, nomadAddr: stack.Cluster.NomadAddr,
 		stop: []func(context.Context) error{stack.Stop},
 	}
 	if err := w.up(ctx, stack); err != nil {

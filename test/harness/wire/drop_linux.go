@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,9 +20,9 @@ var tables atomic.Int64
 // Packets are those that arrive in a namespace. Of its fields those that are set count;
 // forwarded packets and those of its loopback arrive too.
 type Packets struct {
-	From  string // Source address.
-	To    string // Destination address.
-	Ports []int  // TCP and UDP, of either end.
+	From  string   // Source address.
+	To    string   // Destination address.
+	Ports []string // TCP and UDP, of either end: numbers, and ranges such as "20000-32000".
 
 	// OnlyTo and OnlyFrom narrow Ports to the destination's and the source's: requests to
 	// the ports, and answers from them.
@@ -48,18 +47,14 @@ func (p Packets) rules() []string {
 	if len(p.Ports) == 0 {
 		return []string{match + end}
 	}
-	ports := make([]string, 0, len(p.Ports))
-	for _, port := range p.Ports {
-		ports = append(ports, strconv.Itoa(port))
-	}
-	set := "{ " + strings.Join(ports, ", ") + " } "
+	set := "{ " + strings.Join(p.Ports, ", ") + " } "
 	var rules []string
-	for _, end2 := range []struct {
-		name string
+	for _, of := range []struct {
+		port string
 		skip bool
 	}{{"dport", p.OnlyFrom}, {"sport", p.OnlyTo}} {
-		if !end2.skip {
-			rules = append(rules, match+"meta l4proto { tcp, udp } th "+end2.name+" "+set+end)
+		if !of.skip {
+			rules = append(rules, match+"meta l4proto { tcp, udp } th "+of.port+" "+set+end)
 		}
 	}
 	return rules

@@ -156,10 +156,10 @@ func TestDrop(t *testing.T) {
 		cut     bool
 	}{
 		{"all", p.hub, wire.Packets{From: leafAddr}, true},
-		{"requests", p.hub, wire.Packets{From: leafAddr, Ports: []int{port}, OnlyTo: true}, true},
-		{"answers", p.leaf, wire.Packets{Ports: []int{port}, OnlyFrom: true}, true},
-		{"another port", p.hub, wire.Packets{Ports: []int{port + 1}}, false},
-		{"the other way", p.leaf, wire.Packets{Ports: []int{port}, OnlyTo: true}, false},
+		{"requests", p.hub, wire.Packets{From: leafAddr, Ports: []string{"7007"}, OnlyTo: true}, true},
+		{"answers", p.leaf, wire.Packets{Ports: []string{"7007"}, OnlyFrom: true}, true},
+		{"another port", p.hub, wire.Packets{Ports: []string{"7008-7100"}}, false},
+		{"the other way", p.leaf, wire.Packets{Ports: []string{"7007"}, OnlyTo: true}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := dial(t, p.leaf, hubAddr)
