@@ -38,6 +38,11 @@ func networkFaults() []Fault {
 		during, after func(context.Context, *World, *Row) error
 	}{
 		{
+			name: "Consul refuses all writes to its store (500)", promise: backendAway,
+			consul: &faultproxy.Fault{Match: storeWrites, Status: http.StatusInternalServerError, Body: "rpc error making call: No cluster leader"},
+			during: submissionRefused, after: nothingOfSubmission,
+		},
+		{
 			name: "Consul refuses all writes to its store (403)", promise: backendAway,
 			consul: &faultproxy.Fault{Match: storeWrites, Status: http.StatusForbidden, Body: denied},
 			during: submissionRefused, after: nothingOfSubmission,
@@ -45,6 +50,10 @@ func networkFaults() []Fault {
 		{
 			name: "writes to Consul's store get no answer", promise: backendAway,
 			consul: &faultproxy.Fault{Match: storeWrites, Hang: true},
+		},
+		{
+			name: "Consul answers every read with nothing", promise: answersWithNothing,
+			consul: &faultproxy.Fault{Match: reads, Empty: true},
 		},
 		{
 			name: "Nomad answers every read with nothing", promise: answersWithNothing,
