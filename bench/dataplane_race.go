@@ -109,15 +109,23 @@ func (r *race) run(ctx context.Context, of func(*lane) shot, conns, rounds int) 
 // connect gives every lane a client, and warms it up with a load that is not counted.
 func (r *race) connect(ctx context.Context, of func(*lane) shot, conns int) (err error) {
 	for _, l := range r.lanes {
-		if l.client != nil {
-			l.client.close()
+		if err := l.connect(ctx, of(l), conns); err != nil {
+			return err
 		}
-		if l.client, err = newClient(ctx, l.addr, conns); err != nil {
-			return fmt.Errorf("%s: %w", l.label, err)
-		}
-		if _, err := l.client.load(ctx, of(l), planeTurn/4); err != nil {
-			return fmt.Errorf("%s: %w", l.label, err)
-		}
+	}
+	return nil
+}
+
+// connect opens a lane's connections anew, and has each send something.
+func (l *lane) connect(ctx context.Context, s shot, conns int) (err error) {
+	if l.client != nil {
+		l.client.close()
+	}
+	if l.client, err = newClient(ctx, l.addr, conns); err != nil {
+		return fmt.Errorf("%s: %w", l.label, err)
+	}
+	if _, err := l.client.load(ctx, s, planeTurn/4); err != nil {
+		return fmt.Errorf("%s: %w", l.label, err)
 	}
 	return nil
 }

@@ -32,10 +32,7 @@ func (p *plane) latency(ctx context.Context) (_ []section, err error) {
 	}
 	defer func() { err = errors.Join(err, behind.stop()) }()
 	get := shot{head: "GET /0123 HTTP/1.1\r\nHost: " + planeHost + "\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n"}
-	if err := r.connect(ctx, same(get), planeConns); err != nil {
-		return nil, err
-	}
-	full, err := r.latencies(ctx, func(ctx context.Context, c *client) (samples, error) {
+	full, err := r.latencies(ctx, get, func(ctx context.Context, c *client) (samples, error) {
 		return c.saturate(ctx, get, planeTurn)
 	})
 	if err != nil {
@@ -47,7 +44,7 @@ func (p *plane) latency(ctx context.Context) (_ []section, err error) {
 	}
 	all := []section{busy}
 	for _, rate := range latencyRates {
-		calm, err := r.latencies(ctx, func(ctx context.Context, c *client) (samples, error) {
+		calm, err := r.latencies(ctx, get, func(ctx context.Context, c *client) (samples, error) {
 			return c.atRate(ctx, get, rate, planeTurn)
 		})
 		if err != nil {
@@ -72,7 +69,7 @@ type laps struct {
 }
 
 // latencies lets all lanes take their turns, in reverse order every other round.
-func (r *race) latencies(ctx context.Context, turn func(context.Context, *client) (samples, error)) (laps, error) {
+func (r *race) latencies(ctx context.Context, get shot, turn func(context.Context, *client) (samples, error)) (laps, error) {
 	out := laps{of: map[string][]samples{}}
 	for _, l := range r.lanes {
 		out.labels = append(out.labels, l.label)
@@ -80,6 +77,9 @@ func (r *race) latencies(ctx context.Context, turn func(context.Context, *client
 	order := slices.Clone(r.lanes)
 	for range latencyRounds {
 		for _, l := range order {
+			if err := l.connect(ctx, get, planeConns); err != nil { // Its turns are so far apart that idle connections are closed.
+				return laps{}, err
+			}
 			s, err := turn(ctx, l.client)
 			if err != nil {
 				return laps{}, fmt.Errorf("%s: %w", l.label, err)
