@@ -283,10 +283,12 @@ func (c *Controller) due(news bool, touched map[string]bool) (all []*service) {
 			ok = c.Cluster.Usable(ns)
 			usable[ns] = ok
 		}
+		if news || touched[name] || !ok {
+			s.measured.stale = true // Its instances are measured even while it can't be reconciled.
+		}
 		switch {
 		case !ok:
 			s.resting = false // What is new by then concerns it.
-			s.measured.stale = true
 		case !now.Before(s.retry) && (!s.resting || news || touched[name]):
 			if touched[name] {
 				s.passed = 0
