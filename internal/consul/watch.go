@@ -53,7 +53,10 @@ func (w Watch[T]) Run(ctx context.Context, emit func(T)) error {
 			_ = wadi.Sleep(ctx, pause.NextBackOff())
 			index, emitted = 0, 0 // Ask for the present state, not for the next change.
 		case next < index:
-			index = 0 // The server was restored; start over.
+			// The server was restored; start over. Or it is behind, and is so again and again:
+			// not without a pause.
+			_ = wadi.Sleep(ctx, watchPauseMin)
+			index = 0
 		case next == index:
 			index = 0 // Nothing has changed but, perhaps, rights.
 		default:

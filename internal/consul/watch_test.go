@@ -118,12 +118,34 @@ func TestWatch_SeesOtherRights(t *testing.T) {
 	})
 }
 
+// A server that is behind answers at once, again and again: it is not asked without a pause.
+func TestWatch_PausesWhileTheServerIsBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		asked := 0
+		w := consul.Watch[string]{Fetch: func(_ context.Context, index uint64) (string, uint64, error) {
+			if asked++; asked > 1000 {
+				cancel()
+			}
+			if index > 0 {
+				return "", 1, nil
+			}
+			return "a", 500, nil
+		}}
+		if err := w.Run(ctx, func(string) {}); err != nil || asked > 250 {
+			t.Errorf("%d queries within 10 s, error %v", asked, err)
+		}
+	})
+}
+
 func TestWatch_StartsOverWhenTheIndexGoesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &source{value: "a", index: 500, changed: make(chan struct{})}
 		got := watched(t, s)
 		want(t, got(), "a")
 		s.set("restored", 2)
+		time.Sleep(time.Second)
 		want(t, got(), "a", "restored")
 		s.mu.Lock()
 		if diff := cmp.Diff([]uint64{0, 500, 0, 2}, s.asked); diff != "" {
