@@ -19,6 +19,7 @@ func planJob(d Desired, o Observed, r wadi.Revision, state map[string]wadi.Revis
 	if AwaitsImages(&d.Service, d.Latest, r.ID, state[r.ID]) {
 		count = o.Wanted[r.ID]
 	}
+	count = atMost(count, &d, &o) // What is wanted may be what somebody set in Nomad.
 	switch {
 	case !job.Exists:
 		why := "its job was gone from Nomad"

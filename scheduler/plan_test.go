@@ -329,6 +329,21 @@ func TestPlan_RestoresEditedJobs(t *testing.T) {
 	}
 }
 
+// What the autoscaler wanted last may be what somebody set in Nomad, above max.
+func TestPlan_PutsBackWithinMax(t *testing.T) {
+	for most, set := range map[int]func(*world){3: func(w *world) { w.d.Service.Scale.Max = 3 }, 2: func(w *world) { w.o.Ceiling = 2 }} {
+		w := newWorld(1)
+		set(w)
+		w.ready(r1, 1)
+		w.settle(t)
+		w.o.Wanted = map[string]int{r1: 6}
+		delete(w.o.Jobs, r1)
+		if got := scheduler.Plan(w.d, w.o); len(got) != 1 || got[0].Kind != scheduler.PutBack || got[0].Count != most {
+			t.Errorf("plan %+v, want it put back with %d", got, most)
+		}
+	}
+}
+
 func TestPlan_PinAndRollback(t *testing.T) {
 	w := newWorld(1)
 	w.ready(r1, 1)

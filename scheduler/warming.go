@@ -55,15 +55,21 @@ func demandOf(d *Desired, o *Observed) demand {
 	if !known {
 		out.total = byReady
 	}
-	for _, most := range []int{d.Service.Scale.Max, o.Ceiling} {
-		if most > 0 {
-			out.most = min(out.most, most)
-		}
-	}
+	out.most = atMost(out.most, d, o)
 	if d.Service.Scale.DryRun { // Wadi sets no count: waiting for one would have no end.
 		out.most = 1
 	}
 	return out
+}
+
+// atMost is a count within the bounds of the service and of the agent.
+func atMost(n int, d *Desired, o *Observed) int {
+	for _, most := range []int{d.Service.Scale.Max, o.Ceiling} {
+		if most > 0 {
+			n = min(n, most)
+		}
+	}
+	return n
 }
 
 // need is how many ready instances a revision needs for a weight.
