@@ -63,7 +63,8 @@ type ScaleDownInput struct {
 	Count      int                         // The job's count in Nomad.
 	Desired    int                         // The count wanted; Count or more: no instance drains.
 	MaxRequest time.Duration               // How long a request may take.
-	Alive      []Candidate                 // All instances of the revision.
+	Alive      []Candidate                 // All known instances of the revision.
+	Fewer      time.Time                   // Since when fewer than Count are known, if they are; zero: for long.
 	Draining   map[string]DrainingInstance // By instance.
 }
 
@@ -72,6 +73,7 @@ type ScaleDownPlan struct {
 	Orders     map[string]wadi.Order // By instance: the order to send now.
 	Count      int                   // What the count may be lowered to now.
 	WaitingFor []string              // The instances that must drain first.
+	Unseen     int                   // How many instances must be heard of first, or not be for a while.
 	Unready    int                   // How many of the remaining instances must become ready first.
 }
 
@@ -82,6 +84,9 @@ func (p ScaleDownPlan) WhyNot() string {
 	}
 	switch len(p.WaitingFor) {
 	case 0:
+		if p.Unseen > 0 {
+			return "Nomad may have placed instances that are not known yet"
+		}
 		return ""
 	case 1:
 		return fmt.Sprintf("instance %s stops when it has no request in flight", p.WaitingFor[0])
@@ -99,7 +104,7 @@ func (p ScaleDownPlan) WhyNot() string {
 // they are ordered to drain finally, so later requests wait at an activator.
 func PlanScaleDown(in ScaleDownInput) ScaleDownPlan {
 	p := ScaleDownPlan{Orders: map[string]wadi.Order{}, Count: in.Count}
-	going := surplus(in.Alive, in.Desired)
+	going := surplus(slices.Concat(in.Alive, in.unknown()), in.Desired)
 	p.Unready = in.unready(going)
 	for in.unready(going) > 0 { // An instance without a ready replacement stays.
 		going = going[:len(going)-1]
@@ -112,7 +117,9 @@ func PlanScaleDown(in ScaleDownInput) ScaleDownPlan {
 		order = wadi.OrderGoIfIdle
 	}
 	for _, c := range going {
-		in.addOrder(p.Orders, c, order)
+		if c.ID != "" {
+			in.addOrder(p.Orders, c, order)
+		}
 	}
 	for _, c := range in.Alive {
 		if _, draining := in.Draining[c.ID]; draining && !slices.Contains(going, c) {
@@ -129,21 +136,44 @@ func PlanScaleDown(in ScaleDownInput) ScaleDownPlan {
 // one that has not drained keeps all after it. To zero it is all or none.
 func (in *ScaleDownInput) lower(p *ScaleDownPlan, going []Candidate) {
 	last := in.Desired == 0
-	lowered := len(in.Alive)
+	lowered := max(in.Count, len(in.Alive))
+	waits := false
 	for i, c := range going {
 		l := in.Draining[c.ID]
 		if done := in.isDrained(c, l) && (!last || in.isClosed(c, l)); !done {
+			waits = true
 			for _, w := range going[i:] {
+				if w.ID == "" {
+					p.Unseen++
+					continue
+				}
 				p.WaitingFor = append(p.WaitingFor, w.ID)
 			}
 			break
 		}
 		lowered--
 	}
-	if last && len(p.WaitingFor) > 0 {
+	if last && waits {
 		return
 	}
 	p.Count = min(in.Count, max(lowered, in.Desired))
+}
+
+// unknown stand for instances that Nomad has placed, or is about to place, and this agent
+// has not heard of: as many as the count is above those that are known. Nomad gives them
+// the lowest names that are free. So after an instance died, lowering the count may stop a
+// known one though no more of them are known than are to stay.
+func (in *ScaleDownInput) unknown() (out []Candidate) {
+	taken := make(map[int]bool, len(in.Alive))
+	for _, c := range in.Alive {
+		taken[c.Index] = true
+	}
+	for i := 0; len(in.Alive)+len(out) < in.Count; i++ {
+		if !taken[i] {
+			out = append(out, Candidate{Index: i})
+		}
+	}
+	return out
 }
 
 // surplus are the instances that Nomad stops when the count becomes n, in its order:
@@ -194,6 +224,8 @@ func (in *ScaleDownInput) allDrained(going []Candidate) bool {
 // they are shut down by the drain that comes with the stop, which can't be undone.
 func (in *ScaleDownInput) isDrained(c Candidate, l DrainingInstance) bool {
 	switch {
+	case c.ID == "": // It can't be asked.
+		return in.Now.Sub(in.Fewer) >= silentAfter
 	case l.Since.IsZero():
 		return false
 	case in.isGivenUp(c, l):
@@ -212,9 +244,10 @@ func (in *ScaleDownInput) isGivenUp(c Candidate, l DrainingInstance) bool {
 }
 
 // isSilent reports whether an instance can't answer: its processes may not have started,
-// or may have ended.
+// or may have ended. One that is ready has started, though Nomad may need a second longer to
+// report that it runs.
 func (in *ScaleDownInput) isSilent(c Candidate, l DrainingInstance) bool {
-	if l.AnsweredAt.IsZero() && !c.Running {
+	if l.AnsweredAt.IsZero() && !c.Running && !c.Ready {
 		return !l.SentAt.IsZero()
 	}
 	lastAnswer := l.AnsweredAt
@@ -227,5 +260,5 @@ func (in *ScaleDownInput) isSilent(c Candidate, l DrainingInstance) bool {
 // isClosed reports whether an instance accepts no more requests, if it takes orders at
 // all.
 func (in *ScaleDownInput) isClosed(c Candidate, l DrainingInstance) bool {
-	return in.isGivenUp(c, l) || l.Answer.Order == wadi.OrderGo
+	return c.ID == "" || in.isGivenUp(c, l) || l.Answer.Order == wadi.OrderGo
 }

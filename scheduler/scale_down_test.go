@@ -67,6 +67,9 @@ func TestPlanScaleDown(t *testing.T) {
 		{"its processes have not started", []scheduler.Candidate{{ID: "a", Running: true}, {ID: "b", Index: 1}}, 2, 1,
 			known{"b": {Since: ago(time.Second), Order: wadi.OrderGo, SentAt: ago(time.Second)}}, nil, 1, nil},
 
+		{"it serves, and Nomad has not reported that it runs", []scheduler.Candidate{{ID: "a", Running: true, Ready: true}, {ID: "b", Index: 1, Ready: true}}, 2, 1,
+			known{"b": {Since: ago(time.Second), Order: wadi.OrderGo, SentAt: ago(time.Second)}}, nil, 2, []string{"b"}},
+
 		{"to zero: only if nobody comes", candidates(2), 2, 0, nil, orders{"a": wadi.OrderGoIfIdle, "b": wadi.OrderGoIfIdle}, 2, []string{"b", "a"}},
 		{"to zero: all idle", candidates(2), 2, 0, known{"a": lastIdle, "b": lastIdle}, orders{"a": wadi.OrderGo, "b": wadi.OrderGo}, 2, []string{"b", "a"}},
 		{"to zero: in earnest", candidates(2), 2, 0, known{"a": idle, "b": idle}, nil, 0, nil},
@@ -85,6 +88,31 @@ func TestPlanScaleDown(t *testing.T) {
 		if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), cmpopts.IgnoreFields(scheduler.ScaleDownPlan{}, "Unready")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.name, diff)
 		}
+	}
+}
+
+// Nomad gives an instance in place of one that died the same name, and stops the highest: the
+// count is not lowered to the number of known instances as if that stopped none of them.
+func TestPlanScaleDown_OneIsNotKnown(t *testing.T) {
+	now := time.Unix(1_700_000_000, 0)
+	in := scheduler.ScaleDownInput{
+		Now: now, Count: 3, Desired: 2, MaxRequest: time.Minute, Fewer: now.Add(-time.Second),
+		Alive: []scheduler.Candidate{{ID: "b", Index: 1, Running: true, Ready: true}, {ID: "c", Index: 2, Running: true, Ready: true}},
+	}
+	if p := scheduler.PlanScaleDown(in); p.Count != 3 || p.Orders["c"] != "" {
+		t.Errorf("plan %+v: the two that are ready are to stay until the third is", p)
+	}
+	in.Desired = 1
+	if p := scheduler.PlanScaleDown(in); p.Count != 3 || p.Orders["c"] != wadi.OrderGo || p.Orders["b"] != "" {
+		t.Errorf("plan %+v: c is the highest, and has to drain first", p)
+	}
+	in.Alive[0].Index, in.Alive[1].Index, in.Desired = 0, 1, 2 // The unknown one is the highest.
+	if p := scheduler.PlanScaleDown(in); p.Count != 3 || p.WhyNot() == "" {
+		t.Errorf("plan %+v: the one that is not known may have requests", p)
+	}
+	in.Fewer = now.Add(-10 * time.Second)
+	if p := scheduler.PlanScaleDown(in); p.Count != 2 || len(p.Orders) != 0 {
+		t.Errorf("plan %+v: it was not heard of for long", p)
 	}
 }
 

@@ -44,6 +44,7 @@ func (a *Autoscaler) evaluate(ctx context.Context, r *record, e *workspace, mayW
 	now := time.Now()
 	a.noteOverride(r, s, now)
 	alive := r.countAlive(a.Cluster, s)
+	r.noteFewer(alive, job.Count, now)
 	a.fillInput(&e.in, r, s, job, alive, now)
 	a.fillPulls(&e.in, s)
 	if alive == 0 && scheduler.AtRest(&e.in) {

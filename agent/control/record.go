@@ -28,6 +28,7 @@ type record struct {
 	overrideUntil time.Time                             // Until when the last seen override stands.
 	history       *revisionHistory                      // Its decisions; nil: none yet.
 	draining      map[string]scheduler.DrainingInstance // Instances with an order to drain; replaced and not changed.
+	fewer         time.Time                             // Since when fewer instances are known than the count says; zero: they are not.
 
 	migration        scheduler.Migration
 	alive            int             // Instances, as last read.

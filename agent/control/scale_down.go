@@ -48,6 +48,8 @@ func (a *Autoscaler) scaleDown(ctx context.Context, r *record, s *subject, count
 		}
 	}
 	now := time.Now()
+	r.noteFewer(len(in.Alive), count, now)
+	in.Fewer = r.fewer
 	maps.DeleteFunc(r.draining, func(id string, l scheduler.DrainingInstance) bool {
 		_, there := eps[id]
 		return !there || l.Expired(now)
@@ -63,6 +65,15 @@ func (a *Autoscaler) scaleDown(ctx context.Context, r *record, s *subject, count
 	r.draining = in.Draining
 	a.setDraining(s.id, len(r.draining) > 0)
 	return plan
+}
+
+// noteFewer notes since when fewer instances are known than the count says.
+func (r *record) noteFewer(alive, count int, now time.Time) {
+	if alive >= count {
+		r.fewer = time.Time{}
+	} else if r.fewer.IsZero() {
+		r.fewer = now
+	}
 }
 
 // cancelScaleDown cancels the orders of all draining instances.
