@@ -1,9 +1,11 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -20,8 +22,9 @@ type JobStopper interface {
 	Stop(ctx context.Context, namespace, id string) error
 }
 
-// Sweeper stops jobs that Wadi has registered and whose service is not stored, such as
-// a job that was woken in the moment in which its service was forgotten. Only the leader
+// Sweeper stops jobs that Wadi has registered and whose service or revision is not stored, such
+// as a job that was woken in the moment in which its service was forgotten, or one of a
+// submission that was refused, by an agent that did not hear that Nomad had registered it. Only the leader
 // runs one. The jobs stay in Nomad's list, where they can be inspected.
 type Sweeper struct {
 	// List returns the jobs that this installation has registered and that are not stopped.
@@ -50,9 +53,6 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	if s.Every == 0 {
 		s.Every = time.Minute
 	}
-	if s.Grace == 0 {
-		s.Grace = 2 * time.Minute
-	}
 	tick := time.NewTicker(s.Every)
 	defer tick.Stop()
 	for {
@@ -61,10 +61,15 @@ func (s *Sweeper) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if err := s.pass(ctx); err != nil && ctx.Err() == nil {
-			s.orphans = nil // Jobs must be seen without a service in every pass.
-			s.Log.Warn("jobs without a service can't be looked for", "error", err)
-		}
+		s.Pass(ctx)
+	}
+}
+
+// Pass looks once for jobs without a service, and stops those that it has seen for long enough.
+func (s *Sweeper) Pass(ctx context.Context) {
+	if err := s.pass(ctx); err != nil && ctx.Err() == nil {
+		s.orphans = nil // Jobs must be seen without a service in every pass.
+		s.Log.Warn("jobs without a service can't be looked for", "error", err)
 	}
 }
 
@@ -81,10 +86,10 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	}
 	var lost []scheduler.OwnJob
 	for _, j := range jobs {
-		if known := v.Services[j.Service]; known != nil && known.Service.Namespace == j.Namespace {
+		if hasJob(v.Services[j.Service], j) {
 			continue
 		}
-		gone, err := s.serviceGone(ctx, j)
+		gone, err := s.gone(ctx, j)
 		if err != nil {
 			return err
 		}
@@ -94,7 +99,7 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	}
 	now := time.Now()
 	s.orphans = scheduler.Orphans(s.orphans, lost, now)
-	stop, tooMany := scheduler.Sweep(s.orphans, now, s.Grace)
+	stop, tooMany := scheduler.Sweep(s.orphans, now, cmp.Or(s.Grace, 2*time.Minute))
 	if tooMany && !s.warnedTooMany {
 		s.Log.Error("many jobs have no stored service: Consul may have been restored from a backup; none is stopped. Submit the services again, or stop the jobs in Nomad",
 			"jobs", len(lost), "first", lost[0].ID, "namespace", lost[0].Namespace)
@@ -108,9 +113,18 @@ func (s *Sweeper) pass(ctx context.Context) error {
 	return nil
 }
 
-// serviceGone asks the store itself whether a job's service is not stored. One of that name in
-// another namespace is another service. One that can't be understood is there.
-func (s *Sweeper) serviceGone(ctx context.Context, j scheduler.OwnJob) (bool, error) {
+// hasJob reports whether a job is that of a stored revision. One of a service of that name in
+// another namespace is another's, and revisions that can't be understood are there.
+func hasJob(st *wadi.Stored, j scheduler.OwnJob) bool {
+	if st == nil || st.Service.Namespace != j.Namespace {
+		return false
+	}
+	return len(st.Unreadable) > 0 || slices.ContainsFunc(st.Revisions, func(r wadi.Revision) bool { return r.ID == j.ID })
+}
+
+// gone asks the store itself whether a job's service, or its revision, is not stored. A service
+// that can't be understood is there.
+func (s *Sweeper) gone(ctx context.Context, j scheduler.OwnJob) (bool, error) {
 	st, err := s.Store.Load(ctx, j.Service)
 	if errors.Is(err, wadi.ErrNotFound) {
 		return true, nil
@@ -121,7 +135,7 @@ func (s *Sweeper) serviceGone(ctx context.Context, j scheduler.OwnJob) (bool, er
 	if err != nil {
 		return false, fmt.Errorf("look for service %s: %w", j.Service, err)
 	}
-	return st.Service.Namespace != j.Namespace, nil
+	return !hasJob(&st, j), nil
 }
 
 // stop stops an orphan, if it still is what was seen.

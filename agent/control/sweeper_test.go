@@ -21,6 +21,8 @@ type shelf struct {
 	mu       *sync.Mutex
 	services map[string]string // Namespaces by name; "?" can't be understood.
 	away     bool
+
+	revisions string // Empty: each service has the first; "?": they can't be understood.
 }
 
 func (s *shelf) Load(_ context.Context, service string) (wadi.Stored, error) {
@@ -35,7 +37,19 @@ func (s *shelf) Load(_ context.Context, service string) (wadi.Stored, error) {
 	case ns == "?":
 		return wadi.Stored{}, wadi.ErrUnreadable
 	}
-	return wadi.Stored{Service: wadi.Service{Name: service, Namespace: ns}}, nil
+	return s.stored(service, ns), nil
+}
+
+// stored is what a shelf has of a service.
+func (s *shelf) stored(service, ns string) wadi.Stored {
+	st := wadi.Stored{Service: wadi.Service{Name: service, Namespace: ns}, Revisions: []wadi.Revision{{ID: service + "-00001"}}}
+	switch s.revisions {
+	case "others":
+		st.Revisions[0].ID = service + "-00002"
+	case "?":
+		st.Revisions, st.Unreadable = nil, []string{"written by a newer Wadi"}
+	}
+	return st
 }
 
 // swept notes what is stopped.
@@ -71,14 +85,16 @@ func TestSweeper(t *testing.T) {
 		happens func(*shelf, *swept) // Half a minute after the job was seen first.
 		want    bool                 // It is stopped in the end.
 	}{
-		"nothing":                   {func(*shelf, *swept) {}, true},
-		"it is stored":              {func(s *shelf, _ *swept) { s.services["hello"] = "default" }, false},
-		"one elsewhere is stored":   {func(s *shelf, _ *swept) { s.services["hello"] = "other" }, true},
-		"the store can't be read":   {func(s *shelf, _ *swept) { s.away = true }, false},
-		"it is not understood":      {func(s *shelf, _ *swept) { s.services["hello"] = "?" }, false},
-		"another is not understood": {func(s *shelf, _ *swept) { s.services["newer"] = "?" }, true},
-		"the job was changed since": {func(_ *shelf, n *swept) { n.index++ }, false},
-		"it has instances":          {func(_ *shelf, n *swept) { n.count = 2 }, true},
+		"nothing":                        {func(*shelf, *swept) {}, true},
+		"it is stored":                   {func(s *shelf, _ *swept) { s.services["hello"] = "default" }, false},
+		"another revision is stored":     {func(s *shelf, _ *swept) { s.services["hello"], s.revisions = "default", "others" }, true},
+		"its revision is not understood": {func(s *shelf, _ *swept) { s.services["hello"], s.revisions = "default", "?" }, false},
+		"one elsewhere is stored":        {func(s *shelf, _ *swept) { s.services["hello"] = "other" }, true},
+		"the store can't be read":        {func(s *shelf, _ *swept) { s.away = true }, false},
+		"it is not understood":           {func(s *shelf, _ *swept) { s.services["hello"] = "?" }, false},
+		"another is not understood":      {func(s *shelf, _ *swept) { s.services["newer"] = "?" }, true},
+		"the job was changed since":      {func(_ *shelf, n *swept) { n.index++ }, false},
+		"it has instances":               {func(_ *shelf, n *swept) { n.count = 2 }, true},
 		// Between the read and the stop, which Nomad does not guard.
 		"it is started just then": {func(_ *shelf, n *swept) { n.count, n.scaling = 1, wadi.ErrConflict }, false},
 		"nomad is away":           {func(_ *shelf, n *swept) { n.count, n.scaling = 1, wadi.ErrUnavailable }, false},
