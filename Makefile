@@ -44,6 +44,8 @@ units: ## unit tests with the race detector, and the arrows between packages
 # (golang/go#78156). The end-to-end run repeats these tests on all processors, without it:
 # that is the only run in which they are really concurrent.
 	$(GO) test -race -cpu 1 ./...
+	@echo "== check: the simulation"
+	$(GO) test -count=1 -run '^TestSimulation$$' ./agent -simulate 10000
 	@echo "== check: the arrows between packages"
 	$(GO) test -count=1 .
 

@@ -148,6 +148,7 @@ var arrows = map[string][]string{
 	"internal/nomad/nomadtest":      anything,
 	"agent/admission/admissiontest": anything,
 	"agent/agenttest":               {},
+	"agent/simulation":              {"", "agent/control", "internal/consul", "internal/store", "scheduler"},
 	"proxy/proxytest":               {},
 }
 

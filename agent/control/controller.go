@@ -139,20 +139,10 @@ const (
 
 // Run makes passes until ctx ends.
 func (c *Controller) Run(ctx context.Context) error {
-	c.services, c.loadFailures = map[string]*service{}, map[string]loadFailure{}
-	c.inbox.init()
-
-	var wg sync.WaitGroup
-	defer wg.Wait()
 	ctx, cancel := context.WithCancel(ctx)
+	watchErr, wait := c.begin(ctx)
+	defer wait()
 	defer cancel()
-	c.checks.ask, c.checks.answer = c.askDrift, c.inbox.touch
-	c.checks.begin(ctx)
-	defer c.checks.working.Wait()
-	defer cancel()
-	watchErr := make(chan error, 1)
-	wg.Go(func() { watchErr <- c.Store.Watch(ctx, c.inbox.submitted) })
-
 	tick := time.NewTicker(passInterval)
 	defer tick.Stop()
 	due := time.NewTimer(passInterval)
@@ -166,6 +156,22 @@ func (c *Controller) Run(ctx context.Context) error {
 		news, more, err = c.wait(ctx, next, watchErr, tick.C)
 	}
 	return err
+}
+
+// begin prepares c for passes until ctx ends. The watch of the store reports its end to
+// watchErr; wait waits for what begin started.
+func (c *Controller) begin(ctx context.Context) (watchErr <-chan error, wait func()) {
+	c.services, c.loadFailures = map[string]*service{}, map[string]loadFailure{}
+	c.inbox.init()
+	c.checks.ask, c.checks.answer = c.askDrift, c.inbox.touch
+	c.checks.begin(ctx)
+	var wg sync.WaitGroup
+	ended := make(chan error, 1)
+	wg.Go(func() { ended <- c.Store.Watch(ctx, c.inbox.submitted) })
+	return ended, func() {
+		c.checks.working.Wait()
+		wg.Wait()
+	}
 }
 
 // newsChannels are closed at the next change of what a pass is about to read.

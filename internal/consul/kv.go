@@ -195,6 +195,11 @@ type TxnError struct {
 	kind  error
 }
 
+// NewTxnError is the error of a transaction that failed by ops, for what stands in for Consul.
+func NewTxnError(kind error, cause string, ops ...int) *TxnError {
+	return &TxnError{Ops: ops, Cause: cause, kind: kind}
+}
+
 // Error is Consul's reason.
 func (e *TxnError) Error() string { return e.Cause }
 

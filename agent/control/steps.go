@@ -1,0 +1,46 @@
+package control
+
+import "context"
+
+// Steps make the passes of a controller one at a time, for a simulation that decides itself
+// when each is made. They take the place of [Controller.Run].
+type Steps struct {
+	c    *Controller
+	next newsChannels
+	wait func()
+}
+
+// Steps begins a term, which goes on until ctx ends.
+func (c *Controller) Steps(ctx context.Context) *Steps {
+	_, wait := c.begin(ctx)
+	return &Steps{c: c, next: c.nextNews(), wait: wait}
+}
+
+// Pass makes one pass, over the services at rest too if Run would: if there is news of the
+// cluster, or of what was submitted.
+func (s *Steps) Pass(ctx context.Context) {
+	news := s.news()
+	s.next = s.c.nextNews()
+	s.c.pass(ctx, news)
+}
+
+// news takes in, without waiting, what Run waits for.
+func (s *Steps) news() bool {
+	news := false
+	for _, ch := range []<-chan struct{}{s.next.cluster, s.next.meter, s.next.callers, s.c.inbox.poke} {
+		select {
+		case <-ch:
+			news = true
+		default:
+		}
+	}
+	select {
+	case <-s.c.editNews():
+		news = s.c.takeEdits() || news
+	default:
+	}
+	return news
+}
+
+// Wait waits, after the end of the term, until nothing of it runs any more.
+func (s *Steps) Wait() { s.wait() }
