@@ -42,6 +42,15 @@ type Caller struct {
 // StartCallers runs a caller for each name, and waits until their Envoys listen for all
 // callees.
 func (s *Stack) StartCallers(ctx context.Context, callees []string, names ...string) ([]*Caller, error) {
+	return s.StartCallersOn(ctx, "", callees, names...)
+}
+
+// StartCallersOn is StartCallers on one node of Nomad, by its name; empty: on any.
+func (s *Stack) StartCallersOn(ctx context.Context, node string, callees []string, names ...string) ([]*Caller, error) {
+	where := ""
+	if node != "" {
+		where = fmt.Sprintf("  constraint {\n    attribute = \"${node.unique.name}\"\n    value     = %q\n  }\n", node)
+	}
 	var groups strings.Builder
 	for _, name := range names {
 		var upstreams strings.Builder
@@ -50,7 +59,7 @@ func (s *Stack) StartCallers(ctx context.Context, callees []string, names ...str
 		}
 		fmt.Fprintf(&groups, callerGroup, name, name, upstreams.String())
 	}
-	job, err := s.Nomad.Jobs().ParseHCL(fmt.Sprintf("job \"callers\" {\n%s}\n", groups.String()), true)
+	job, err := s.Nomad.Jobs().ParseHCL(fmt.Sprintf("job \"callers\" {\n%s%s}\n", where, groups.String()), true)
 	if err != nil {
 		return nil, fmt.Errorf("parse job: %w", err)
 	}
