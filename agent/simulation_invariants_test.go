@@ -139,7 +139,8 @@ func (w *world) checkStopped(c simulation.Change, a *simulation.Alloc) {
 		return
 	}
 	spec, err := w.spec(a.Job.Service)
-	if c.Kind != "scale" && (err != nil || spec.Deleting || w.of(a.Job.Service).deleted) {
+	// A job is scaled to zero before it is stopped.
+	if (c.Kind != "scale" || c.Count == 0) && (err != nil || spec.Deleting || w.of(a.Job.Service).deleted) {
 		return
 	}
 	w.fail("%s: %s of %s to %d stopped %s with %d requests in flight", c.Actor, c.Kind, c.ID, c.Count, a.ID, a.InFlight)

@@ -194,7 +194,7 @@ func (a *simAgent) lead(session string) {
 	kv := store.New(w.consul.Client(t.name), simPrefix, a.name, hclog.NewNullLogger())
 	t.lock = w.consul.NewTerm(t.name, kv.LeaderKey(), session, t.cancel)
 	w.terms[t.name] = t
-	writer, jobs := kv.Writer(t.lock.Lock), leaderNomad{w.nomad.Client(t.name), t.lock}
+	writer, jobs := kv.Writer(t.lock.Lock), leaderNomad{w.nomad.Client(t.name), t.lock, a.view}
 	t.meter = simulation.NewMeter(w.nomad, w.traffic, t.name)
 	t.scaler = control.NewAutoscaler()
 	events, log := &control.Events{}, hclog.NewNullLogger()

@@ -21,18 +21,17 @@ func (c *Controller) Steps(ctx context.Context) *Steps {
 func (s *Steps) Pass(ctx context.Context) {
 	news := s.news()
 	s.next = s.c.nextNews()
-	s.c.pass(ctx, news)
+	all := s.c.takeNews()
+	s.c.pass(ctx, news || all)
 }
 
-// news takes in, without waiting, what Run waits for.
+// news takes in, without waiting, what Run waits for and takeNews does not know.
 func (s *Steps) news() bool {
 	news := false
-	for _, ch := range []<-chan struct{}{s.next.cluster, s.next.meter, s.next.callers, s.c.inbox.poke} {
-		select {
-		case <-ch:
-			news = true
-		default:
-		}
+	select {
+	case <-s.next.callers:
+		news = true
+	default:
 	}
 	select {
 	case <-s.c.editNews():

@@ -2,6 +2,8 @@ package simulation
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -19,6 +21,7 @@ type Meter struct {
 	began   time.Time
 	read    map[string]reading // By revision.
 	ready   map[string]bool    // Instances, as last read.
+	news    map[string]bool    // The services that TakeChanged returns.
 }
 
 // reading is what was read of one revision.
@@ -32,7 +35,7 @@ type reading struct {
 
 // NewMeter returns the meter of a new term, which knows nothing.
 func NewMeter(n *Nomad, t *Traffic, actor string) *Meter {
-	return &Meter{n: n, t: t, actor: actor, changed: make(chan struct{}), began: time.Now(), read: map[string]reading{}, ready: map[string]bool{}}
+	return &Meter{n: n, t: t, actor: actor, changed: make(chan struct{}), began: time.Now(), read: map[string]reading{}, ready: map[string]bool{}, news: map[string]bool{}}
 }
 
 // Poll reads all sources; partial: not all of them answer.
@@ -41,7 +44,9 @@ func (m *Meter) Poll(partial bool) {
 	for _, j := range m.n.Jobs() {
 		was := m.read[j.ID]
 		m.poll(j.ID, partial)
-		changed = changed || was.ready != m.read[j.ID].ready || was.at.IsZero()
+		if was.ready != m.read[j.ID].ready || was.at.IsZero() {
+			changed, m.news[serviceOf(j.ID)] = true, true
+		}
 	}
 	if changed {
 		close(m.changed)
@@ -69,6 +74,13 @@ func (m *Meter) poll(id string, partial bool) {
 
 // Changed implements control.Notifier.
 func (m *Meter) Changed() <-chan struct{} { return m.changed }
+
+// TakeChanged implements control.ServiceNews.
+func (m *Meter) TakeChanged() (services []string, all bool) {
+	services = slices.Sorted(maps.Keys(m.news))
+	clear(m.news)
+	return services, false
+}
 
 // Set implements control.Meter.
 func (m *Meter) Set([]control.MeasuredRevision, []control.Source) {}

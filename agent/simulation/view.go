@@ -3,6 +3,7 @@ package simulation
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/wadi-run/wadi"
@@ -29,6 +30,8 @@ type View struct {
 	watched   map[string]chan struct{} // Of instances, by job.
 	changed   chan struct{}
 	queue     []event
+	news      map[string]bool // The services that TakeChanged returns.
+	allNews   bool
 }
 
 // known is a value, and the index at which Nomad had it.
@@ -51,7 +54,7 @@ type event struct {
 func (n *Nomad) View() *View {
 	v := &View{
 		n: n, jobs: map[string]known[scheduler.JobState]{}, instances: map[string]known[[]wadi.Endpoint]{},
-		watched: map[string]chan struct{}{}, changed: make(chan struct{}),
+		watched: map[string]chan struct{}{}, changed: make(chan struct{}), news: map[string]bool{},
 	}
 	n.Views = append(n.Views, v)
 	return v
@@ -133,7 +136,7 @@ func (v *View) Connected() bool { return v.connected }
 
 // Connect opens the stream, and reads everything.
 func (v *View) Connect() {
-	v.connected, v.queue = true, nil
+	v.connected, v.queue, v.allNews = true, nil, true
 	for id := range v.jobs {
 		if v.n.jobs[id] == nil {
 			v.reread(id, 0)
@@ -166,6 +169,7 @@ func (v *View) Deliver() {
 	}
 	v.queue = later
 	for _, e := range due {
+		v.news[serviceOf(e.id)] = true
 		switch {
 		case e.job != nil:
 			if e.index >= v.jobs[e.id].index {
@@ -220,6 +224,19 @@ func (v *View) Diagnosis(string, string) wadi.Diagnosis { return wadi.Diagnosis{
 
 // Changed is closed at the next change.
 func (v *View) Changed() <-chan struct{} { return v.changed }
+
+// TakeChanged implements control.ServiceNews.
+func (v *View) TakeChanged() (services []string, all bool) {
+	services, all = slices.Sorted(maps.Keys(v.news)), v.allNews
+	clear(v.news)
+	v.allNews = false
+	return services, all
+}
+
+// serviceOf is the service of a revision.
+func serviceOf(revision string) string {
+	return revision[:max(0, strings.LastIndexByte(revision, '-'))]
+}
 
 // Known are the jobs that it knows of.
 func (v *View) Known() []string { return slices.Sorted(maps.Keys(v.jobs)) }
