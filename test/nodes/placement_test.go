@@ -49,7 +49,7 @@ func TestPlacement(t *testing.T) {
 // knowsAll returns an error unless an agent shows what the leader alone knows, and has the
 // reports of all agents.
 func knowsAll(t *testing.T, a *harness.Agent) error {
-	for _, args := range [][]string{{"explain", "spread"}, {"events", "-service", "spread"}, {"status"}} {
+	for _, args := range [][]string{{"explain", "spread"}, {"events", "-service", "spread"}, {"service", "list"}} {
 		ran, err := a.Wadi(t.Context(), "", args...)
 		if err != nil || ran.Code != 0 || !strings.Contains(ran.Stdout, "spread") {
 			return fmt.Errorf("%s: wadi %s: %v (%v)", a.Name, strings.Join(args, " "), ran, err)
