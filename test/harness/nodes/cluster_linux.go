@@ -49,11 +49,10 @@ type Cluster struct {
 	Nomad  *nomadapi.Client  // Of the server.
 	Consul *consulapi.Client // Of the server.
 
-	ownDir bool
-	slot   *slot.Slot
-	env    []string
-	tools  toolchain.Paths
-	log    hclog.Logger
+	slot  *slot.Slot
+	env   []string
+	tools toolchain.Paths
+	log   hclog.Logger
 }
 
 // runMeta is a key of a node's metadata: by it a node that has registered is told from
@@ -81,13 +80,6 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, fmt.Errorf("start nodes: find tools: %v (make tools)", missing)
 	}
 	c := &Cluster{Bin: o.Bin, Dir: o.Dir, tools: tools, log: o.Log}
-	if c.Dir == "" {
-		dir, err := os.MkdirTemp("", "wadi-nodes-")
-		if err != nil {
-			return nil, fmt.Errorf("start nodes: %w", err)
-		}
-		c.Dir, c.ownDir = dir, true
-	}
 	if err := c.start(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("start nodes: %w", err), c.Stop(context.WithoutCancel(ctx)))
 	}
@@ -98,6 +90,12 @@ func (c *Cluster) start(ctx context.Context, o Options) (err error) {
 	began := time.Now()
 	if c.slot, err = slot.Acquire(ctx, o.Log); err != nil {
 		return err
+	}
+	if c.Dir == "" { // There the next start finds it, should this run be killed.
+		c.Dir = filepath.Join(c.slot.Dir, "wadi")
+		if err := os.Mkdir(c.Dir, 0o755); err != nil {
+			return err
+		}
 	}
 	if err := c.slot.StartReaper(); err != nil {
 		return err
@@ -143,15 +141,12 @@ func (c *Cluster) start(ctx context.Context, o Options) (err error) {
 // Stop ends everything without asking it, Wadi's agents included, and removes all that it
 // made: a test that wants to see an orderly end does that before.
 func (c *Cluster) Stop(ctx context.Context) error {
-	var errs []error
-	if c.slot != nil {
-		errs = append(errs, c.slot.Release(ctx))
-		c.slot = nil
+	if c.slot == nil {
+		return nil
 	}
-	if c.ownDir {
-		errs = append(errs, os.RemoveAll(c.Dir))
-	}
-	if err := errors.Join(errs...); err != nil {
+	s := c.slot
+	c.slot = nil
+	if err := s.Release(ctx); err != nil {
 		return fmt.Errorf("stop nodes: %w", err)
 	}
 	return nil
