@@ -31,6 +31,17 @@ func Both(a, b Fault) Fault {
 	f := b              // With all that it needs before it can be broken.
 	f.Name, f.Short, f.Mesh, f.For = a.Name+", and "+b.Name, false, a.Mesh || b.Mesh, max(a.For, b.For)
 	f.During, f.After = nil, nil
+	f.Prepare = func(ctx context.Context, w *World) error {
+		for _, one := range []Fault{a, b} {
+			if one.Prepare == nil {
+				continue
+			}
+			if err := one.Prepare(ctx, w); err != nil {
+				return fmt.Errorf("%s: %w", one.Name, err)
+			}
+		}
+		return nil
+	}
 	f.Break = func(ctx context.Context, w *World) (func(context.Context) error, error) {
 		return breakBoth(ctx, w, a, b, hits)
 	}
