@@ -139,5 +139,6 @@ func Faults() []Fault {
 		backendFaults(), // Late, see saved.
 		networkFaults(),
 		clockFaults(),
+		resourceFaults(),
 	)
 }

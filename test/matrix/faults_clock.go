@@ -27,6 +27,7 @@ func clockFaults() []Fault {
 	}{
 		{"the clock of the leader", leaderPID, time.Hour, "an hour ahead", false},
 		{"the clock of the leader", leaderPID, -time.Hour, "an hour back", false},
+		{"the clocks of all agents and queue-proxies", allPIDs, time.Hour, "an hour ahead", false},
 		{"the clocks of all agents and queue-proxies", allPIDs, -time.Hour, "an hour back", true},
 		{"the clocks of all queue-proxies", queuePIDs, 30 * 24 * time.Hour, "30 days ahead", false},
 	} {

@@ -60,6 +60,10 @@ func networkFaults() []Fault {
 			nomad: &faultproxy.Fault{Match: reads, Empty: true},
 		},
 		{
+			name: "both answer every read with nothing", promise: answersWithNothing,
+			consul: &faultproxy.Fault{Match: reads, Empty: true}, nomad: &faultproxy.Fault{Match: reads, Empty: true},
+		},
+		{
 			name: "answers of both are cut after 40 bytes", promise: backendAway,
 			consul: &faultproxy.Fault{Match: reads, CutAfter: 40}, nomad: &faultproxy.Fault{Match: reads, CutAfter: 40},
 		},
