@@ -40,17 +40,8 @@ func NewMeter(n *Nomad, t *Traffic, actor string) *Meter {
 
 // Poll reads all sources; partial: not all of them answer.
 func (m *Meter) Poll(partial bool) {
-	changed := false
 	for _, j := range m.n.Jobs() {
-		was := m.read[j.ID]
 		m.poll(j.ID, partial)
-		if was.ready != m.read[j.ID].ready || was.at.IsZero() {
-			changed, m.news[serviceOf(j.ID)] = true, true
-		}
-	}
-	if changed {
-		close(m.changed)
-		m.changed = make(chan struct{})
 	}
 }
 
@@ -62,6 +53,7 @@ func (m *Meter) poll(id string, partial bool) {
 		m.read[id] = r
 		return
 	}
+	was := m.read[id]
 	r := reading{at: now, load: m.t.Load(id), idle: m.t.IdleSince(id)}
 	for _, a := range m.n.Instances(id) {
 		m.ready[a.ID] = a.Ready(now)
@@ -70,6 +62,11 @@ func (m *Meter) poll(id string, partial bool) {
 		}
 	}
 	m.read[id] = r
+	if was.ready != r.ready || was.at.IsZero() {
+		m.news[serviceOf(id)] = true
+		close(m.changed)
+		m.changed = make(chan struct{})
+	}
 }
 
 // Changed implements control.Notifier.
