@@ -115,6 +115,7 @@ func (w *world) checkCalled(actor string, c simulation.Change) {
 	}
 	t := w.terms[actor]
 	if t == nil {
+		w.raced[c.ID] = w.raced[c.ID] || c.Kind == "register" && c.Was.Exists
 		return
 	}
 	if c.Kind != "scale" && c.Issued.Sub(t.lock.Held()) > time.Second { // Consul's answer may take a moment.
@@ -196,6 +197,16 @@ func (w *world) unsettled() string {
 func (w *world) unsettledService(ctx context.Context, s *wadi.Stored, routed map[string]bool) string {
 	if s.Deleting {
 		return "it is still being deleted"
+	}
+	// Not meant: a revision that was ready by instances of a submission that was refused, and
+	// had registered its job of the same name in the same moment.
+	if slices.ContainsFunc(s.Revisions, func(r wadi.Revision) bool {
+		return w.startOf(r) < 0 && w.raced[r.ID] && s.State.Revisions[r.ID].WasReady
+	}) {
+		for _, r := range s.Revisions {
+			routed[r.ID] = true
+		}
+		return ""
 	}
 	latest := ""
 	for _, r := range s.Revisions {

@@ -45,6 +45,7 @@ type world struct {
 
 	accepted map[string]*accepted // By service: what users were told.
 	terms    map[string]*simTerm  // By session.
+	raced    map[string]bool      // Revisions that two submissions have registered.
 	broken   string               // The first invariant that did not hold.
 	trace    []string
 	tracing  bool
@@ -109,7 +110,7 @@ const (
 func newWorld(seed uint64, agents int) *world {
 	g := simulation.NewGate(seed)
 	w := &world{gate: g, consul: simulation.NewConsul(g), entries: simulation.NewEntries(g), nomad: simulation.NewNomad(g, "n1", "n2", "n3"),
-		began: time.Now(), accepted: map[string]*accepted{}, terms: map[string]*simTerm{},
+		began: time.Now(), accepted: map[string]*accepted{}, terms: map[string]*simTerm{}, raced: map[string]bool{},
 		specs: map[string]readSpec{}, loaded: map[string]*wadi.Stored{}, programmed: map[string]programmed{}}
 	w.traffic = simulation.NewTraffic(w.nomad)
 	w.direct = store.New(w.consul.Direct(), simPrefix, "observer", hclog.NewNullLogger()).Writer(consul.Lock{})
