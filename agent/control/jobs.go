@@ -43,12 +43,14 @@ func emptied(ctx context.Context, jobs JobEmptier, namespace, id string, index u
 	}
 	_, err = jobs.Scale(ctx, namespace, id, 0, index, why)
 	switch {
+	case err == nil:
+		return job, true, nil
 	case errors.Is(err, wadi.ErrConflict):
 		return job, false, nil
-	case wadi.StatusOfError(err) != http.StatusInternalServerError || ctx.Err() != nil:
-		return job, false, err
+	case wadi.StatusOfError(err) == http.StatusInternalServerError && ctx.Err() == nil: // Nomad refuses it for good.
+		return job, true, nil
 	}
-	return job, true, nil
+	return job, false, err
 }
 
 // stopJob ends a job's instances.
