@@ -45,7 +45,7 @@ units: ## unit tests with the race detector, and the arrows between packages
 # that is the only run in which they are really concurrent.
 	$(GO) test -race -cpu 1 ./...
 	@echo "== check: the simulation"
-	$(GO) test -count=1 -run '^TestSimulation$$' ./agent -simulate 5000
+	$(GO) test -count=1 -run '^TestSimulation$$' ./agent -simulate 10000
 	@echo "== check: the arrows between packages"
 	$(GO) test -count=1 .
 
