@@ -154,9 +154,11 @@ func wantNothingOf(t *testing.T, name string) {
 // zero for lack of data, and everything recovers by itself.
 func TestBackendAway_InRunning(t *testing.T) {
 	stack.Deploy(t, harnesstest.HelloInMesh("webbed", nil, "min = 1\n window = \"6s\"", "")+
-		harnesstest.Hello("warm", `window = "1h"`, "")+harnesstest.Hello("busy", `window = "6s"`, "")+harnesstest.Hello("napping", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
+		harnesstest.Hello("warm", `window = "1h"`, "")+harnesstest.Hello("busy", `window = "6s"`, "")+harnesstest.Hello("napping", `window = "6s"`, "")+
+		harnesstest.Hello("asleep", `window = "6s"`, "queue {\n timeout = \"5s\"\n}"))
 	call := outsider(t, "webbed")
 	stack.ToZero(t, "napping-00001")
+	stack.ToZero(t, "asleep-00001")
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
 			wantAnswer(t, stack.Agent, "warm", "/")
@@ -170,7 +172,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 				}
 				return nil
 			})
-			before := jobs(t, "webbed-00001", "warm-00001", "busy-00001", "napping-00001")
+			before := jobs(t, "webbed-00001", "warm-00001", "busy-00001", "napping-00001", "asleep-00001")
 			mesh := drive(t, 2, 50*time.Millisecond, call)
 			web := drive(t, 2, 50*time.Millisecond, through(stack.Agent, "webbed", "/"))
 
@@ -180,7 +182,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 				wantAnswer(t, stack.Agent, "napping", "/")
 				delete(before, "napping-00001")
 			} else {
-				res, err := stack.Agent.Get(t.Context(), "napping", "/")
+				res, err := stack.Agent.Get(t.Context(), "asleep", "/") // One that does not wait for long.
 				if err != nil || res.Status != 504 && res.Status != 503 {
 					t.Errorf("at zero without Nomad: got status %d (%v), want 503 or 504: %s", res.Status, err, res.Body)
 				}
@@ -201,7 +203,7 @@ func TestBackendAway_InRunning(t *testing.T) {
 				t.Logf("in the mesh: %v", mesh)
 			}
 			if b.name == "Nomad" {
-				delete(before, "napping-00001") // Its request may wake it now.
+				delete(before, "asleep-00001") // Its request may wake it now.
 			}
 			wantSame(t, before, "after the absence")
 			eventually(t, harnesstest.WaitLong, func() error { return leads(stack.Agent) })
