@@ -5,7 +5,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: tools
 tools: ## find or build Nomad, Consul, Envoy, the CNI plugins and Schemathesis (first time: 10-20 min)
@@ -53,19 +53,26 @@ units: ## unit tests with the race detector, and the arrows between packages
 # short deadlines broken on purpose. All others run several at a time, as they mostly wait: those
 # that take longest first, and the unit tests, which keep a processor busy, at the end. A new
 # folder is one of the others.
-ALONE   = /test/(attacks|dataplane|faults|matrix|scaling|smuggling|traffic)$$
+ALONE   = /test/(attacks|dataplane|faults|scaling|smuggling|traffic)$$
 LONGEST = /test/(mesh|docker|e2e|rights)$$
+# These have been run by hand only so far: make e2e-cluster.
+BY_HAND = /test/(matrix|nodes|rolling)$$
 AT_ONCE ?= 2
 
 .PHONY: e2e
 e2e: tools build ## end-to-end tests on the real stack; AT_ONCE=1 one folder at a time
 	@echo "== e2e: $(AT_ONCE) folders at a time"
 	@all=$$($(GO) list -tags e2e ./...) || exit 1; \
-	others=$$(echo "$$all" | grep -vE '$(ALONE)'); \
+	all=$$(echo "$$all" | grep -vE '$(BY_HAND)'); others=$$(echo "$$all" | grep -vE '$(ALONE)'); \
 	long=$$(echo "$$others" | grep -E '$(LONGEST)'); short=$$(echo "$$others" | grep -vE '$(LONGEST)'); \
 	$(GO) test -tags e2e -count=1 -timeout 60m -p $(AT_ONCE) $$long $$(echo "$$short" | grep /test/) $$(echo "$$short" | grep -v /test/); failed=$$?; \
 	echo "== e2e: one folder at a time"; \
 	$(GO) test -tags e2e -count=1 -timeout 60m -p 1 $$(echo "$$all" | grep -E '$(ALONE)') && exit $$failed
+
+.PHONY: e2e-cluster
+e2e-cluster: tools build ## the fault matrix in its short form, several nodes, the upgrade of agents: not part of make test yet
+	@echo "== e2e-cluster: one folder at a time"
+	@$(GO) test -tags e2e -count=1 -timeout 60m -p 1 $$($(GO) list -tags e2e ./test/... | grep -E '$(BY_HAND)')
 
 # The static checks run beside all others, and get what those leave of the processors.
 .PHONY: test
