@@ -21,7 +21,7 @@ import (
 	"github.com/wadi-run/wadi/internal/store"
 )
 
-// On a real Nomad, an owned job whose service is not stored is stopped; not a foreign job,
+// On a real Nomad, an owned job whose service or revision is not stored is stopped; not a foreign job,
 // nor one of another installation, nor one of a stored service.
 func TestSweep_RealNomad(t *testing.T) {
 	server, kv := nomadtest.Start(t), consultest.Start(t)
@@ -41,7 +41,7 @@ func TestSweep_RealNomad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = own.store.Submit(t.Context(), []wadi.Submission{{Spec: wadi.Spec{Service: wadi.Service{Name: "stored", Namespace: "default"}, Latest: "stored-00001"}}})
+	_, err = own.store.Submit(t.Context(), []wadi.Submission{{Spec: wadi.Spec{Service: wadi.Service{Name: "stored", Namespace: "default"}, Latest: "stored-00001"}, NewRevision: &wadi.Revision{ID: "stored-00001"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,6 +53,7 @@ func TestSweep_RealNomad(t *testing.T) {
 	server.Job("team", "orphan-00002", 0, meta("orphan", "orphan-00002", name))
 	server.Job("team", "stored-00001", 1, meta("stored", "stored-00001", name)) // Another service of that name.
 	server.Job("default", "stored-00001", 1, meta("stored", "stored-00001", name))
+	server.Job("default", "stored-00002", 1, meta("stored", "stored-00002", name)) // A revision that is not.
 	server.Job("default", "theirs-00001", 1, meta("theirs", "theirs-00001", "another"))
 	server.Job("default", "copy-00001", 1, meta("orphan", "orphan-00001", name))
 	server.Job("default", "older-00001", 1, map[string]string{nomad.MetaService: "older", nomad.MetaRevision: "older-00001"})
@@ -67,7 +68,7 @@ func TestSweep_RealNomad(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
 	defer func() { cancel(); <-done }()
-	want := []string{"default/orphan-00001", "team/orphan-00002", "team/stored-00001"}
+	want := []string{"default/orphan-00001", "default/stored-00002", "team/orphan-00002", "team/stored-00001"}
 	stopped := func() (all []string) {
 		t.Helper()
 		jobs, _, err := server.API.Jobs().List(&nomadapi.QueryOptions{Namespace: "*"})

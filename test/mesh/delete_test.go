@@ -88,7 +88,8 @@ func (c *calls) had(status, n int) error {
 	return nil
 }
 
-// registrations counts how often a job is registered from now on.
+// registrations counts how often a job is registered from now on, to have instances. That its
+// count is lowered to zero is told as a registration too.
 func registrations(t *testing.T, job string) func() int {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -102,7 +103,8 @@ func registrations(t *testing.T, job string) func() int {
 	go func() {
 		for events := range stream {
 			for _, e := range events.Events {
-				if e.Type == "JobRegistered" && e.Index > *info.ModifyIndex {
+				job, err := e.Job()
+				if e.Type == "JobRegistered" && e.Index > *info.ModifyIndex && (err != nil || *job.TaskGroups[0].Count > 0) {
 					mu.Lock()
 					n++
 					mu.Unlock()
