@@ -7,13 +7,12 @@ import "context"
 type Steps struct {
 	c    *Controller
 	next newsChannels
-	wait func()
 }
 
 // Steps begins a term, which goes on until ctx ends.
 func (c *Controller) Steps(ctx context.Context) *Steps {
-	_, wait := c.begin(ctx)
-	return &Steps{c: c, next: c.nextNews(), wait: wait}
+	c.begin(ctx)
+	return &Steps{c: c, next: c.nextNews()}
 }
 
 // Pass makes one pass, over the services at rest too if Run would: if there is news of the
@@ -40,6 +39,3 @@ func (s *Steps) news() bool {
 	}
 	return news
 }
-
-// Wait waits, after the end of the term, until nothing of it runs any more.
-func (s *Steps) Wait() { s.wait() }
